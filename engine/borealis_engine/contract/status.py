@@ -1,0 +1,97 @@
+"""What agents and storage nodes say of themselves over `/status` and `/events`."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound="_Status")
+
+
+class Role(str, Enum):
+    """What an instance is now."""
+
+    STARTING = "starting"  # no image to attach to yet
+    ATTACHING = "attaching"
+    READER = "reader"
+    PROMOTING = "promoting"
+    WRITER = "writer"
+    STOPPED = "stopped"  # PostgreSQL is down; the process is about to exit
+
+
+class StorageState(str, Enum):
+    """What a storage node is now."""
+
+    EMPTY = "empty"  # formatted, holds no log yet
+    CATCHING_UP = "catching-up"
+    CURRENT = "current"
+    DISK_LOST = "disk-lost"  # empty disk although this member was formatted before: counts for nothing
+    FAILED = "failed"  # failed write, fsync, CRC, or full: acks nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Status:
+    def to_json(self) -> str:
+        """One line of JSON; keys are the field names."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls: type[T], text: str | bytes) -> T:
+        """Parse `to_json`, ignoring keys of newer versions."""
+        raw: dict[str, Any] = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in raw.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStatus(_Status):
+    """State of one instance. LSNs are byte positions; 0 means unknown."""
+
+    name: str  # pod name
+    role: Role
+    ready: bool = False  # accepts client connections in its role
+    epoch: int = 0  # owned (writer, promoting) or followed (reader)
+    receive_lsn: int = 0
+    replay_lsn: int = 0
+    durable_lsn: int = 0  # D as known here
+    lag_seconds: float | None = None
+    generation: int = 0
+    revision: int = 0
+    pg_version: str = ""
+    database: str = ""  # digest of the DatabaseSpec last applied by this writer
+    message: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "role", Role(self.role))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStatus(_Status):
+    """State of one storage node."""
+
+    name: str
+    member: str
+    state: StorageState
+    promised: int = 0  # highest epoch promised
+    epoch: int = 0  # last epoch whose start entry it holds
+    flush_lsn: int = 0
+    durable_lsn: int = 0
+    has_image: bool = False
+    generation: int = 0
+    revision: int = 0
+    bytes_used: int = 0
+    bytes_free: int = 0
+    message: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", StorageState(self.state))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSpec(_Status):
+    """Roles, password and first database, made true in SQL by the writer; applying it twice changes nothing."""
+
+    master_username: str
+    master_password: str
+    database_name: str  # "" for none
+    digest: str  # chosen by the operator, echoed in InstanceStatus.database

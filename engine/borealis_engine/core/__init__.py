@@ -1,0 +1,1 @@
+"""The log protocol as pure state machines: times and messages in, effects out."""

@@ -1,0 +1,236 @@
+"""Messages of the log protocol between a writer or candidate, storage nodes, and those who read the log.
+
+Every message travels in an envelope (proto.frames) with the sender's configuration generation and identity; a node
+that finds a mismatch answers `Refused(reason=CONFIG)` with its whole configuration. LSNs are byte positions, `upto` and `end` are exclusive.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from borealis_engine.contract.volume import Epoch, Generation, Lsn
+
+
+class Reason(IntEnum):
+    """Why a node refused."""
+
+    CONFIG = 1  # other generation, or not the member that the sender means: `config` holds the node's own
+    EPOCH = 2  # a higher epoch is promised: the sender is fenced
+    LEASE = 3  # (consent only) the owner was heard within the lease
+    GAP = 4  # append or entry beyond the end of what the node holds
+    STALE = 5  # append below the node's end, or from an older connection
+    UNFIT = 6  # disk lost, failed or full: the node takes part in nothing
+    UNKNOWN = 7  # asked for log or an image that the node does not hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """One entry of the epoch history: `epoch` owns the bytes from `start` to the next entry's start.
+
+    The first entry is always epoch 1, the bytes that came with image 0. `image` is set on it alone
+    (hex SHA-256 of the blob; empty elsewhere).
+    """
+
+    epoch: Epoch
+    start: Lsn
+    image: str = ""
+
+
+History: TypeAlias = tuple[Reign, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """What a node holds durably: its history (empty: nothing chosen yet) and the end of its bytes."""
+
+    history: History
+    flush: Lsn
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Order in which recovery prefers donors: (last epoch written, flush)."""
+        return (self.history[-1].epoch if self.history else 0, self.flush)
+
+
+# --- from writer, candidate or reader to a node ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvass:
+    """Would you promise `epoch`? Binds nobody."""
+
+    epoch: Epoch
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solicit:
+    """Promise `epoch` to `owner`."""
+
+    epoch: Epoch
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """Epoch-start entry: become a holder of `history`, whose last entry is the sender's reign, from `donor`.
+
+    The node truncates at the common point, pulls what it lacks below the last entry's start, and image
+    `history[0].image` if it lacks that, from `donor` (a member id, or empty: the sender has uploaded it), then persists
+    the entry and answers `Begun`.
+    """
+
+    epoch: Epoch
+    history: History
+    donor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Bytes of `epoch` at `lsn`, and the writer's D; without data a heartbeat or a D alone.
+
+    `stream` orders the writer's connections to this node: an older one than the newest seen is refused.
+    """
+
+    epoch: Epoch
+    stream: int
+    lsn: Lsn
+    durable: Lsn
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resign:
+    """The owner gives `epoch` up: consent need not wait for the lease."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Send the log from `start`, as far as `upto` and what is held go, in `LogData` pieces; the last is short or empty.
+
+    Bound to `epoch`: refused unless the node's last reign is that one (0: no binding, and nothing above D is sent).
+    """
+
+    epoch: Epoch
+    start: Lsn
+    upto: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe:
+    """Send the log from `start` up to D, and on as D grows, as `Feed`; ended by closing the connection."""
+
+    start: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutImage:
+    """A piece of the blob `image` of `size` bytes; pieces come in order, acknowledged by the last one's `ImageStored`."""
+
+    image: str
+    size: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetImage:
+    """Send the blob `image` as `ImageData` pieces."""
+
+    image: str
+
+
+# --- from a node -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """Answer to Canvass. `promised` is the highest epoch promised to anyone, also when refused."""
+
+    epoch: Epoch
+    granted: bool
+    reason: Reason | None
+    promised: Epoch
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Answer to Solicit, after the promise is durable; the position is of after the promise."""
+
+    epoch: Epoch
+    granted: bool
+    promised: Epoch
+    position: Position
+    durable: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The entry of `epoch` is durable here, and the log ends at `flush`."""
+
+    epoch: Epoch
+    flush: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """Everything of `epoch` below `flush` is durable here. Answers heartbeats too (`sent_at` of them is the writer's own book)."""
+
+    epoch: Epoch
+    flush: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogData:
+    """A piece of the log; `end` of the read is reached when `last`."""
+
+    lsn: Lsn
+    data: bytes
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Bytes at `lsn` below `durable`; `history` is sent first and again whenever it changed, else None."""
+
+    lsn: Lsn
+    durable: Lsn
+    data: bytes
+    history: History | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStored:
+    """The blob is whole, its digest right, and it is durable."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageData:
+    """A piece of a blob of `size` bytes."""
+
+    image: str
+    size: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The request was not done."""
+
+    reason: Reason
+    promised: Epoch
+    generation: Generation
+    config: str  # VolumeConfig JSON when reason is CONFIG, else empty
+    message: str
+
+
+Message: TypeAlias = (
+    Canvass | Solicit | Begin | Append | Resign | Read | Subscribe | PutImage | GetImage
+    | Consent | Promise | Begun | Ack | LogData | Feed | ImageStored | ImageData | Refused
+)
