@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound="_Status")
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What an instance is now."""
 
     STARTING = "starting"  # no image to attach to yet
@@ -19,7 +19,7 @@ class Role(str, Enum):
     STOPPED = "stopped"  # PostgreSQL is down; the process is about to exit
 
 
-class StorageState(str, Enum):
+class StorageState(StrEnum):
     """What a storage node is now."""
 
     EMPTY = "empty"  # formatted, holds no log yet

@@ -51,9 +51,7 @@ class VolumeConfig:
                 "generation": self.generation,
                 "revision": self.revision,
                 "sealed": self.sealed,
-                "members": [
-                    {"id": m.id, "name": m.name, "zone": m.zone, "address": m.address} for m in self.members
-                ],
+                "members": [{"id": m.id, "name": m.name, "zone": m.zone, "address": m.address} for m in self.members],
             },
             separators=(",", ":"),
         )
