@@ -1,0 +1,49 @@
+# Storage nodes and instances: PostgreSQL's server, Python, the pinned dependencies, and the project on top.
+# Build from the root of the project: docker build -f images/engine.Dockerfile .
+ARG BASE=debian:trixie-slim
+
+FROM $BASE AS python
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
+
+FROM python AS wanted
+WORKDIR /src
+COPY images/requirements.py pyproject.toml ./
+RUN python3 requirements.py engine > requirements.txt
+
+FROM python AS dependencies
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
+COPY constraints.txt /src/
+RUN python3 -m venv --without-pip /opt/borealis && python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --quiet --no-cache-dir --constraint /src/constraints.txt hatchling
+COPY --from=wanted /src/requirements.txt /src/
+RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir \
+    --constraint /src/constraints.txt --requirement /src/requirements.txt
+
+FROM dependencies AS project
+WORKDIR /src
+COPY . .
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-deps --prefix /out /wheels/*.whl
+
+FROM python
+ARG PG_MAJOR=17
+# No cluster of Debian's own is made, and what only JIT needs is left out: PostgreSQL runs without it when it is not there.
+RUN mkdir -p /etc/postgresql-common \
+ && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf \
+ && printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' \
+      '/usr/lib/*/libLLVM*' '/usr/lib/llvm-*' '/usr/lib/postgresql/*/lib/bitcode/*' \
+      '/usr/lib/postgresql/*/lib/llvmjit*' > /etc/dpkg/dpkg.cfg.d/slim \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends "postgresql-$PG_MAJOR" \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+RUN groupadd --gid 10001 borealis && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin borealis
+ENV PATH=/opt/borealis/bin:/usr/local/bin:/usr/bin:/bin PG_BIN=/usr/lib/postgresql/$PG_MAJOR/bin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=dependencies /opt/borealis /opt/borealis
+COPY --from=project /out /opt/borealis
+USER 10001:10001
+CMD ["borealis-agent"]

@@ -1,0 +1,43 @@
+# The operator: Python, its pinned dependencies, and the project on top.
+# Build from the root of the project: docker build -f images/operator.Dockerfile .
+ARG BASE=debian:trixie-slim
+
+FROM $BASE AS python
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
+
+FROM python AS wanted
+WORKDIR /src
+COPY images/requirements.py pyproject.toml ./
+RUN python3 requirements.py operator > requirements.txt
+
+FROM python AS dependencies
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
+COPY constraints.txt /src/
+RUN python3 -m venv --without-pip /opt/borealis && python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --quiet --no-cache-dir --constraint /src/constraints.txt hatchling
+COPY --from=wanted /src/requirements.txt /src/
+# The Kubernetes client is large: its blocking half is not used, and of the rest only what is imported is compiled.
+RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-compile \
+    --constraint /src/constraints.txt --requirement /src/requirements.txt \
+ && cd /opt/borealis/lib/python3*/site-packages/kubernetes/client \
+ && find api models -name '*.py' ! -name __init__.py -delete \
+ && python3 -m compileall -q -x '/kubernetes/' /opt/borealis/lib \
+ && /opt/borealis/bin/python -c 'import kubernetes.aio.client, kubernetes.aio.config'
+
+FROM dependencies AS project
+WORKDIR /src
+COPY . .
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-deps --prefix /out /wheels/*.whl
+
+FROM python
+RUN groupadd --gid 10001 borealis && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin borealis
+ENV PATH=/opt/borealis/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=dependencies /opt/borealis /opt/borealis
+COPY --from=project /out /opt/borealis
+USER 10001:10001
+CMD ["borealis-operator"]
