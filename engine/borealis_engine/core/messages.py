@@ -76,13 +76,17 @@ class Begin:
     """Epoch-start entry: become a holder of `history`, whose last entry is the sender's reign, from `donor`.
 
     The node truncates at the common point, pulls what it lacks below the last entry's start, and image
-    `history[0].image` if it lacks that, from `donor` (a member id, or empty: the sender has uploaded it), then persists
-    the entry and answers `Begun`.
+    `history[0].image` if it lacks that, from `donor` (a member id that holds the entry already, or empty: the sender
+    has uploaded the image and nothing else is needed), then persists the entry and answers `Begun`.
+    The last `zeros` bytes below the last entry's start are zeros (padding after a segment switch): no donor holds them.
+    `upto` above the last entry's start tells a late node to pull so far before it answers.
     """
 
     epoch: Epoch
     history: History
     donor: str
+    zeros: int = 0
+    upto: Lsn = Lsn(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,8 @@ class Append:
     """Bytes of `epoch` at `lsn`, and the writer's D; without data a heartbeat or a D alone.
 
     `stream` orders the writer's connections to this node: an older one than the newest seen is refused.
+    `beat` numbers the writer's sendings and comes back in the Ack, so that the lease runs from the time of sending;
+    0 wants no Ack (a D alone).
     """
 
     epoch: Epoch
@@ -97,6 +103,7 @@ class Append:
     lsn: Lsn
     durable: Lsn
     data: bytes
+    beat: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +184,11 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """Everything of `epoch` below `flush` is durable here. Answers heartbeats too (`sent_at` of them is the writer's own book)."""
+    """Everything of `epoch` below `flush` is durable here (0: its entry is not held yet); `beat` was heard."""
 
     epoch: Epoch
     flush: Lsn
+    beat: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +239,36 @@ class Refused:
 
 
 Message: TypeAlias = (
-    Canvass | Solicit | Begin | Append | Resign | Read | Subscribe | PutImage | GetImage
-    | Consent | Promise | Begun | Ack | LogData | Feed | ImageStored | ImageData | Refused
+    Canvass
+    | Solicit
+    | Begin
+    | Append
+    | Resign
+    | Read
+    | Subscribe
+    | PutImage
+    | GetImage
+    | Consent
+    | Promise
+    | Begun
+    | Ack
+    | LogData
+    | Feed
+    | ImageStored
+    | ImageData
+    | Refused
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A message as it travels: under which configuration, from whom, to whom.
+
+    `sender` and `recipient` are at most 16 ASCII characters: a member id, or an identity that an instance draws when
+    its process starts. Requests to a node name it as recipient, so that a reused address is noticed; answers name nobody.
+    """
+
+    generation: Generation
+    sender: str
+    recipient: str
+    message: Message

@@ -1,0 +1,108 @@
+"""Frames of the log protocol: what turns messages into bytes of a connection and back, sans-IO.
+
+A frame is a fixed header (magic, version, type, generation, sender, recipient, length of the body, CRC-32C of header
+and body) and the body (proto.bodies). Nothing of a frame is believed before its checksum matched, but its length,
+which is bounded by MAX_BODY.
+"""
+
+import struct
+from typing import Final
+
+from crc32c import crc32c
+
+from borealis_engine.contract.volume import Generation
+from borealis_engine.core.messages import Envelope, Message
+from borealis_engine.proto.bodies import Buffer, decode_body, encode_body
+from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
+
+MAGIC: Final = b"BRLS"
+VERSION: Final = 1
+MAX_BODY: Final = 8 * 1024 * 1024  # bytes; senders cut data into pieces of PIECE
+PIECE: Final = 1024 * 1024  # bytes of data in one frame, at most, by convention
+_HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC
+_CRC: Final = struct.Struct(">I")
+HEADER_SIZE: Final = _HEADER.size + _CRC.size
+IDENTITY_SIZE: Final = 16
+
+
+def encode(message: Message, generation: int, sender: str, recipient: str = "") -> list[Buffer]:
+    """Give one frame as buffers to be written in order; data of the message is not copied.
+
+    ValueError if an identity is longer than 16 ASCII characters or the body than MAX_BODY.
+    """
+    number, head, data = encode_body(message)
+    size = len(head) + len(data)
+    if size > MAX_BODY:
+        raise ValueError(f"a body of {size} bytes; at most {MAX_BODY} may be sent")
+    header = _HEADER.pack(MAGIC, VERSION, number, 0, generation, _identity(sender), _identity(recipient), size)
+    crc = crc32c(head, crc32c(header))
+    if not data:
+        return [header + _CRC.pack(crc) + head]
+    return [header + _CRC.pack(crc32c(data, crc)) + head, data]
+
+
+def _identity(name: str) -> bytes:
+    raw = name.encode("ascii")
+    if len(raw) > IDENTITY_SIZE:
+        raise ValueError(f"identity {name!r} has more than {IDENTITY_SIZE} characters")
+    return raw
+
+
+class Decoder:
+    """Takes the bytes of one connection as they come and gives whole envelopes in order."""
+
+    __slots__ = ("_buffer", "_wanted")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = HEADER_SIZE  # no frame can be whole before so many bytes are there
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not whole yet: not 0 at the end of a connection means a torn frame."""
+        return len(self._buffer)
+
+    def receive_data(self, data: Buffer) -> list[Envelope]:
+        """Give the envelopes that `data` completed; ProtocolError ends the connection's use."""
+        self._buffer += data
+        if len(self._buffer) < self._wanted:
+            return []
+        envelopes: list[Envelope] = []
+        at = 0
+        with memoryview(self._buffer) as view:
+            while (size := self._frame_size(view, at)) is not None:
+                envelopes.append(_decode(view[at : at + size]))
+                at += size
+        del self._buffer[:at]
+        return envelopes
+
+    def _frame_size(self, view: memoryview, at: int) -> int | None:
+        """Size of the frame at `at` if all of it is there."""
+        have = len(view) - at
+        self._wanted = HEADER_SIZE
+        if have < HEADER_SIZE:
+            return None
+        magic, version, _, _, _, _, _, body = _HEADER.unpack_from(view, at)
+        if magic != MAGIC or version != VERSION:
+            raise ProtocolError(f"not a frame of this protocol: magic {magic!r}, version {version}")
+        if body > MAX_BODY:
+            raise ProtocolError(f"a body of {body} bytes is announced; at most {MAX_BODY} is allowed")
+        self._wanted = HEADER_SIZE + int(body)
+        return self._wanted if have >= self._wanted else None
+
+
+def _decode(frame: memoryview) -> Envelope:
+    _, _, number, _, generation, sender, recipient, _ = _HEADER.unpack_from(frame)
+    (crc,) = _CRC.unpack_from(frame, _HEADER.size)
+    if crc32c(frame[HEADER_SIZE:], crc32c(frame[: _HEADER.size])) != crc:
+        raise FrameCorrupt(f"checksum of a frame of type {number} from {sender!r} does not match")
+    try:
+        names = sender.rstrip(b"\0").decode("ascii"), recipient.rstrip(b"\0").decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ProtocolError("an identity is not ASCII") from error
+    return Envelope(
+        generation=Generation(generation),
+        sender=names[0],
+        recipient=names[1],
+        message=decode_body(number, frame[HEADER_SIZE:]),
+    )
