@@ -1,0 +1,1 @@
+"""The programs: `borealis-storage` and `borealis-agent`, wired by their environment."""

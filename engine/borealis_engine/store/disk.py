@@ -1,0 +1,165 @@
+"""The few operations on a disk that the store needs, so that a double can tear, fill and fail it.
+
+Invariant: nothing is durable before `File.sync` (its bytes) and `Disk.sync_directory` (its name) have returned.
+Names are relative to the disk's root and use one level of folders at most. OSError is left to the caller.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_IOV_MAX = 512
+_JOIN_BELOW = 64 * 1024
+
+
+class File(Protocol):
+    """An open file of a disk."""
+
+    def write(self, buffers: Sequence[Buffer], offset: int) -> None:
+        """Write all of `buffers` one after another at `offset`."""
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Read up to `size` bytes at `offset`; shorter only at the end of the file."""
+
+    def size(self) -> int:
+        """Give the length in bytes."""
+
+    def truncate(self, size: int) -> None:
+        """Cut to `size` bytes."""
+
+    def sync(self) -> None:
+        """Make the bytes durable (and the length, where it changed)."""
+
+    def close(self) -> None:
+        """Let go of it; closing twice is harmless."""
+
+
+class Disk(Protocol):
+    """A folder that holds one member of a volume."""
+
+    def create(self, name: str) -> File:
+        """Make an empty file, replacing one of that name."""
+
+    def open(self, name: str) -> File:
+        """Open a file for reading and writing; FileNotFoundError if there is none."""
+
+    def list(self, folder: str) -> list[str]:
+        """Give the sorted names in `folder`, without the folder; none if there is no such folder."""
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder and its entry durable; harmless if it is there."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename, replacing `new`."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+
+    def sync_directory(self, folder: str) -> None:
+        """Make the names in `folder` ("" for the root) durable."""
+
+    def free(self) -> int:
+        """Give the bytes still free to this process."""
+
+
+class RealFile:
+    """A file of the operating system."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, buffers: Sequence[Buffer], offset: int) -> None:
+        """Write everything, in as few calls as the system allows."""
+        if len(buffers) > 1 and sum(map(len, buffers)) < _JOIN_BELOW:
+            buffers = (b"".join(buffers),)
+        for first in range(0, len(buffers), _IOV_MAX):
+            offset = self._write_some(buffers[first : first + _IOV_MAX], offset)
+
+    def _write_some(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Write up to IOV_MAX buffers, going on after short writes; give the offset behind them."""
+        total = sum(map(len, buffers))
+        done = os.pwritev(self._fd, buffers, offset)
+        if done < total:
+            rest = memoryview(b"".join(buffers))[done:]
+            while rest:
+                step = os.pwrite(self._fd, rest, offset + done)
+                done, rest = done + step, rest[step:]
+        return offset + total
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Read `size` bytes unless the file ends before."""
+        data = os.pread(self._fd, size, offset)
+        while data and len(data) < size:
+            more = os.pread(self._fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def size(self) -> int:
+        """Give the length in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        """Cut to `size` bytes."""
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        """Flush with fdatasync, which flushes a changed length too."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the descriptor once."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class RealDisk:
+    """A folder of the operating system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def create(self, name: str) -> RealFile:
+        """Make an empty file readable by this user alone."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        return RealFile(os.open(self._root / name, flags, 0o600))
+
+    def open(self, name: str) -> RealFile:
+        """Open an existing file."""
+        return RealFile(os.open(self._root / name, os.O_RDWR | os.O_CLOEXEC))
+
+    def list(self, folder: str) -> list[str]:
+        """Give the sorted names of files in a folder."""
+        path = self._root / folder
+        return sorted(entry.name for entry in path.iterdir() if entry.is_file()) if path.is_dir() else []
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder, durable in its parent."""
+        (self._root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sync_directory("")
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename, replacing `new`."""
+        os.rename(self._root / old, self._root / new)
+
+    def remove(self, name: str) -> None:
+        """Unlink a file."""
+        os.unlink(self._root / name)
+
+    def sync_directory(self, folder: str) -> None:
+        """Flush the folder itself."""
+        fd = os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free(self) -> int:
+        """Give what statvfs says is available."""
+        stat = os.statvfs(self._root)
+        return stat.f_bavail * stat.f_frsize

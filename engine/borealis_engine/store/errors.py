@@ -1,0 +1,54 @@
+"""The errors of the store, by blame.
+
+    StoreError
+    ├── DiskFailed      a write or a sync failed, or the disk is full: the store refuses everything from then on
+    ├── DiskCorrupt     what was durable is not what is read now
+    ├── DiskLost        an empty disk although this member was formatted before
+    ├── DiskForeign     the disk of another member, cluster or format
+    ├── LogUnknown      asked for log that this node does not hold (any more)
+    └── ImageUnknown    asked for an image that this node does not hold
+
+Foreign errors (OSError) are mapped here once, by `disk_errors`.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StoreError(Exception):
+    """Any error of the store."""
+
+
+class DiskFailed(StoreError):
+    """A write or a sync failed, or the disk is full."""
+
+
+class DiskCorrupt(StoreError):
+    """What was durable is not what is read now."""
+
+
+class DiskLost(StoreError):
+    """An empty disk although this member was formatted before."""
+
+
+class DiskForeign(StoreError):
+    """The disk of another member, cluster or format."""
+
+
+class LogUnknown(StoreError):
+    """Asked for log that this node does not hold."""
+
+
+class ImageUnknown(StoreError):
+    """Asked for an image that this node does not hold, or sent one whose digest is wrong."""
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Map OSError to DiskFailed, with a full disk named as such."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise DiskFailed(f"{what}: {'disk full' if full else error.strerror or error}") from error

@@ -1,0 +1,86 @@
+"""Where the log lies: LSN to (file, offset), sparse, in memory, rebuilt when the journal is opened.
+
+The journal is written in the order in which things happened; the log is what is left of it after truncations.
+A *run* is a stretch of log whose frames follow each other in one file. Invariant: runs are sorted, contiguous and
+never overlap, so every LSN of the log has one place; a truncation at S drops what lies at or above S and nothing else.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from borealis_engine.contract.volume import Lsn
+from borealis_engine.store.errors import DiskCorrupt, LogUnknown
+
+POINT_EVERY = 256 * 1024  # bytes of log between two remembered frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Scan file `file` from `offset`, where a frame that begins at or below the wanted LSN stands; stop at `upto`."""
+
+    file: int
+    offset: int
+    upto: Lsn
+
+
+@dataclass(slots=True)
+class _Run:
+    file: int
+    start: int
+    end: int
+    lsns: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+
+class LogIndex:
+    """The runs of the log."""
+
+    def __init__(self) -> None:
+        self._runs: list[_Run] = []
+        self._starts: list[int] = []
+        self._closed = True  # whether the next frame opens a run
+        self.cuts = 0  # truncations so far: whoever reads compares it before and after
+
+    @property
+    def start(self) -> Lsn | None:
+        """Give the first LSN held, or None when there is no log."""
+        return Lsn(self._starts[0]) if self._runs else None
+
+    @property
+    def end(self) -> Lsn | None:
+        """Give the LSN behind the last byte, or None when there is no log."""
+        return Lsn(self._runs[-1].end) if self._runs else None
+
+    def add(self, lsn: Lsn, length: int, file: int, offset: int) -> None:
+        """Note a frame of `length` log bytes; DiskCorrupt unless it begins where the log ends."""
+        run = self._runs[-1] if self._runs else None
+        if run is not None and run.end != lsn:
+            raise DiskCorrupt(f"log at {lsn} does not continue the log that ends at {run.end}")
+        if run is None or run.file != file or self._closed:
+            run = _Run(file, lsn, lsn)
+            self._runs.append(run)
+            self._starts.append(lsn)
+            self._closed = False
+        if not run.lsns or lsn - run.lsns[-1] >= POINT_EVERY:
+            run.lsns.append(lsn)
+            run.offsets.append(offset)
+        run.end = lsn + length
+
+    def truncate(self, lsn: Lsn) -> None:
+        """Forget all log at and above `lsn`."""
+        self.cuts += 1
+        self._closed = True  # what comes next stands behind the dead bytes
+        while self._runs and self._runs[-1].start >= lsn:
+            self._runs.pop()
+            self._starts.pop()
+        if self._runs:
+            self._runs[-1].end = min(self._runs[-1].end, lsn)
+
+    def find(self, lsn: Lsn) -> Place:
+        """Say where to read from `lsn` on; LogUnknown when that byte is not held."""
+        at = bisect_right(self._starts, lsn) - 1
+        if at < 0 or lsn >= self._runs[at].end:
+            raise LogUnknown(f"log at {lsn} is not held")
+        run = self._runs[at]
+        point = bisect_right(run.lsns, lsn) - 1
+        return Place(file=run.file, offset=run.offsets[point], upto=Lsn(run.end))
