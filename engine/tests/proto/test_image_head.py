@@ -1,7 +1,6 @@
 """The head of an image blob survives the way there and back, and nothing else is taken for one."""
 
 import pytest
-
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.proto.image import HEAD, MAGIC, ImageDescription, ImageMalformed, parse_head, render_head
 
