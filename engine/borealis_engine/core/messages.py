@@ -86,7 +86,7 @@ class Begin:
     history: History
     donor: str
     zeros: int = 0
-    upto: Lsn = Lsn(0)
+    upto: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

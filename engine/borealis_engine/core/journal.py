@@ -1,0 +1,139 @@
+"""What a storage node makes durable: the records of its journal, and the state that they add up to.
+
+The journal is the node's only durable truth beside image blobs. Nothing is overwritten: a truncation and the entry
+of a new epoch are one record, so a crash leaves both or neither. `apply` is the one place that says what a record
+means; node, store and simulator all use it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.errors import SafetyViolated
+from borealis_engine.core.history import epoch_of, held
+from borealis_engine.core.messages import History, Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """`epoch` is promised to `owner`; no lower epoch is acked from here on."""
+
+    epoch: Epoch
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resigned:
+    """The owner of the promised `epoch` gave it up."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """The log ends at `end` (bytes above are void) and goes on along `history`, whose last reign counts once reached.
+
+    If `history` begins with another image than before, all bytes are void and `end` is its start.
+    """
+
+    history: History
+    end: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """Bytes at `lsn`, which is where the log ended."""
+
+    lsn: Lsn
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """D, as announced in `epoch`."""
+
+    epoch: Epoch
+    lsn: Lsn
+
+
+Record: TypeAlias = Promised | Resigned | Entered | Logged | Committed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableState:
+    """What the records add up to, log bytes apart."""
+
+    promised: Epoch = Epoch(0)
+    owner: str = ""
+    resigned: bool = False
+    history: History = ()  # as entered: its last reigns may lie beyond `flush`, see `held`
+    flush: Lsn = Lsn(0)  # end of the log
+    committed_epoch: Epoch = Epoch(0)
+    committed: Lsn = Lsn(0)  # D, never above `flush`'s coverage: see `durable`
+
+    @property
+    def start(self) -> Lsn:
+        """Where the log begins: the image's first segment."""
+        return self.history[0].start if self.history else Lsn(0)
+
+    @property
+    def held(self) -> History:
+        """The reigns that the log has reached; what the node tells others."""
+        return held(self.history, self.flush)
+
+    @property
+    def epoch(self) -> Epoch:
+        """Last epoch whose entry is held."""
+        return epoch_of(self.held)
+
+    @property
+    def position(self) -> Position:
+        """What the node may claim in an election."""
+        return Position(history=self.held, flush=self.flush)
+
+    @property
+    def durable(self) -> Lsn:
+        """D as far as it is held here: readers may be fed up to this."""
+        return min(self.committed, self.flush)
+
+
+EMPTY = DurableState()
+
+
+def apply(state: DurableState, record: Record) -> DurableState:
+    """Give the state after `record`; SafetyViolated if the record does not fit (a bug or a corrupt journal)."""
+    match record:
+        case Logged(lsn=lsn, data=data):
+            if lsn != state.flush:
+                raise SafetyViolated(f"bytes at {lsn} on a log that ends at {state.flush}")
+            return replace(state, flush=Lsn(lsn + len(data)))
+        case Committed(epoch=epoch, lsn=lsn):
+            if (epoch, lsn) < (state.committed_epoch, state.committed):
+                raise SafetyViolated(f"D would fall from {state.committed} to {lsn}")
+            return replace(state, committed_epoch=epoch, committed=lsn)
+        case Promised(epoch=epoch, owner=owner):
+            if epoch <= state.promised:
+                raise SafetyViolated(f"promise of {epoch} after {state.promised}")
+            return replace(state, promised=epoch, owner=owner, resigned=False)
+        case Resigned(epoch=epoch):
+            return replace(state, resigned=state.resigned or epoch == state.promised)
+        case Entered(history=history, end=end):
+            return _enter(state, history, end)
+    assert_never(record)
+
+
+def _enter(state: DurableState, history: History, end: Lsn) -> DurableState:
+    if end < state.committed:
+        raise SafetyViolated(f"truncation at {end}, below D {state.committed}")
+    same = bool(state.history) and state.history[0] == history[0]
+    if end != history[0].start and not (same and state.start <= end <= state.flush):
+        raise SafetyViolated(f"truncation at {end} of a log that ends at {state.flush}")
+    return replace(state, history=history, flush=end)
+
+
+def replay(records: Iterable[Record], state: DurableState = EMPTY) -> DurableState:
+    """Give the state after all `records`, from `state` (of a file that begins with one, else empty)."""
+    for record in records:
+        state = apply(state, record)
+    return state
