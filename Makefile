@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo
+.PHONY: help setup check test demo images image-names manifest e2e clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -38,3 +38,36 @@ test: setup  ## everything but kind: check, 2,000 simulated schedules, real Post
 demo: setup  ## a cluster on this machine without Kubernetes: load, a killed writer, the failover (KEEP=1 keeps it)
 	tools/prepare postgres
 	$(BIN)/python -m borealis_local.demo $(if $(KEEP),--keep)
+
+# --- images, manifest, Kubernetes -----------------------------------------------------------------------------------
+BASE ?= debian:trixie-slim
+PG_MAJOR ?= 17
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+OPERATOR_IMAGE ?= borealis/operator:$(VERSION)
+ENGINE_IMAGE ?= borealis/engine:$(PG_MAJOR)-$(VERSION)
+CLIENT_IMAGE ?= borealis/client:$(VERSION)
+# An index of one's own for pip inside the builds, if the environment names one.
+BUILD := docker build --quiet --build-arg BASE=$(BASE) \
+	$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) $(if $(PIP_EXTRA_INDEX_URL),--build-arg PIP_EXTRA_INDEX_URL)
+
+images:  ## operator, engine and client images (BASE=..., PG_MAJOR=..., OPERATOR_IMAGE=...)
+	$(BUILD) --file images/operator.Dockerfile --tag $(OPERATOR_IMAGE) .
+	$(BUILD) --file images/engine.Dockerfile --build-arg PG_MAJOR=$(PG_MAJOR) --tag $(ENGINE_IMAGE) .
+	$(BUILD) --file images/client.Dockerfile --build-arg ENGINE=$(ENGINE_IMAGE) --tag $(CLIENT_IMAGE) .
+
+image-names:
+	@echo $(OPERATOR_IMAGE) $(ENGINE_IMAGE) $(CLIENT_IMAGE)
+
+manifest:  ## deploy/borealis.yaml, rendered from the chart
+	deploy/render > deploy/borealis.yaml.new && mv deploy/borealis.yaml.new deploy/borealis.yaml
+
+e2e: setup  ## every scenario on a kind cluster of its own (KEEP=1 keeps it, DEPTH=full repeats the failovers)
+	@for tool in docker kind kubectl helm; do command -v $$tool >/dev/null || \
+		{ echo "make e2e needs $$tool: install it and say make e2e again" >&2; exit 1; }; done
+	rm -rf e2e/out
+	$(BIN)/python -m pytest e2e --verbose -s --durations 0
+
+clean:  ## remove what the other targets made: environment, caches, reports, the kind cluster of e2e
+	-@if command -v kind >/dev/null; then kind delete cluster --name borealis-e2e 2>/dev/null; fi
+	rm -rf $(VENV) build dist e2e/out .stamps .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -15,7 +15,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "borealis.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: borealis
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "borealis.image" -}}

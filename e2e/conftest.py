@@ -1,0 +1,93 @@
+"""Fixtures of the run: one kind cluster, one installed operator, one database, one client pod, one report.
+
+KEEP=1 leaves the cluster for a look; REUSE=1 takes one that is there; DEPTH=full repeats the failovers.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pykube
+import pytest
+
+from e2e import evidence, images, kind
+from e2e.database import Database
+from e2e.process import OUT, run
+from e2e.release import NAMESPACE, Release
+from e2e.report import Report, Scenario
+from e2e.workload import Client
+
+READERS = 2
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    """The report of this run."""
+    return Report(OUT / "report.json")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[kind.Kind]:
+    """A kind cluster of this run's own."""
+    made = kind.create()
+    yield made
+    if os.environ.get("KEEP"):
+        print(f"\nkept: kubectl --kubeconfig {made.kubeconfig} get dbclusters,pods -o wide")  # noqa: T201
+    else:
+        kind.delete(made)
+
+
+@pytest.fixture(scope="session")
+def published(cluster: kind.Kind) -> images.Images:
+    """The images of the working tree, where the cluster finds them."""
+    return images.publish(cluster)
+
+
+@pytest.fixture(scope="session")
+def release(cluster: kind.Kind) -> Release:
+    """The Helm release; the first scenario installs it."""
+    return Release(kind=cluster)
+
+
+@pytest.fixture(scope="session")
+def database(cluster: kind.Kind) -> Database:
+    """The DBCluster of `examples/quickstart.yaml`; the first scenario applies it."""
+    api = pykube.HTTPClient(pykube.KubeConfig.from_file(str(cluster.kubeconfig)))
+    return Database(api=api, namespace="default", name="quickstart")
+
+
+@pytest.fixture(scope="session")
+def client(cluster: kind.Kind, published: images.Images) -> Client:
+    """The client pod."""
+    made = Client(kind=cluster)
+    made.start(published.client)
+    return made
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest, report: Report, cluster: kind.Kind) -> Iterator[Scenario]:
+    """The report's line for this test, named by the first line of its docstring."""
+    first = (request.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip(".")
+    repeat = getattr(request.node, "callspec", None)
+    line = report.begin(f"{first} ({repeat.id})" if repeat and repeat.id != "1" else first)
+    yield line
+    passed = getattr(request.node, "passed", False)
+    report.end(line, "passed" if passed else "failed")
+    if not passed:
+        folder = evidence.collect(cluster, request.node.name, ("default", NAMESPACE))
+        print(f"\nevidence in {folder.relative_to(OUT.parent.parent)}")  # noqa: T201
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Tell fixtures how the test itself ended."""
+    outcome = yield
+    if call.when == "call":
+        item.passed = outcome.passed  # type: ignore[attr-defined]
+    return outcome
+
+
+def pytest_sessionfinish() -> None:
+    """Repeat the report at the end of the output."""
+    path = OUT / "report.json"
+    if path.exists():
+        print(f"\n{run('cat', str(path))}")  # noqa: T201

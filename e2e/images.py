@@ -1,0 +1,42 @@
+"""The images of the working tree, brought to the nodes: through a registry if there is one, else by `kind load`."""
+
+import os
+from dataclasses import dataclass
+
+from e2e.kind import Kind
+from e2e.process import run
+
+MAJOR = "17"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """Names under which the nodes find the images; the tag is the image's own digest, so a stale one is never used."""
+
+    operator: str
+    engine: str
+    client: str
+
+
+def publish(kind: Kind) -> Images:
+    """Build all images and bring them to the cluster."""
+    run("make", "images", timeout=1800)
+    names = [_publish(kind, image) for image in _built()]
+    return Images(operator=names[0], engine=names[1], client=names[2])
+
+
+def _built() -> list[str]:
+    return run("make", "--no-print-directory", "image-names").split()
+
+
+def _publish(kind: Kind, image: str) -> str:
+    repository, _ = image.rsplit(":", 1)
+    digest = run("docker", "image", "inspect", "--format", "{{.Id}}", image).strip().removeprefix("sha256:")[:12]
+    registry = os.environ.get("KIND_REGISTRY")
+    name = f"{registry}/{repository}:{digest}" if registry else f"{repository}:{digest}"
+    run("docker", "tag", image, name)
+    if registry:
+        run("docker", "push", "--quiet", name, timeout=300)
+    else:
+        run("kind", "load", "docker-image", name, "--name", kind.name, timeout=900)
+    return name

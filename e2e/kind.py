@@ -1,0 +1,63 @@
+"""The kind cluster: made for the run, its Kubernetes nodes paused and resumed as machines that freeze."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.process import OUT, run
+
+NAME = os.environ.get("KIND_CLUSTER", "borealis-e2e")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A running kind cluster and the way to it."""
+
+    name: str
+    kubeconfig: Path
+
+    @property
+    def control_plane(self) -> str:
+        """Name of the node that runs Kubernetes itself; no scenario harms it."""
+        return f"{self.name}-control-plane"
+
+    def kubectl(self, *arguments: str, timeout: float = 60, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl against this cluster."""
+        return run(*self.kubectl_command(*arguments), timeout=timeout, stdin=stdin, check=check)
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """Give the words of a kubectl call, for those who start it themselves."""
+        return ["kubectl", "--kubeconfig", str(self.kubeconfig), *arguments]
+
+    def pause(self, node: str) -> None:
+        """Freeze a Kubernetes node with all that runs on it."""
+        run("docker", "pause", node)
+
+    def resume(self, node: str) -> None:
+        """Let a frozen node go on; nothing happens if it is not frozen."""
+        run("docker", "unpause", node, check=False)
+
+
+def create() -> Kind:
+    """Make the cluster anew; one of an earlier run under the same name is deleted."""
+    kubeconfig = OUT / "kubeconfig"
+    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    kind = Kind(name=NAME, kubeconfig=kubeconfig)
+    if NAME in run("kind", "get", "clusters").split():
+        if os.environ.get("REUSE"):
+            kubeconfig.write_text(run("kind", "get", "kubeconfig", "--name", NAME))
+            return kind
+        delete(kind)
+    command = ["kind", "create", "cluster", "--name", NAME, "--config", "kind-config.yaml", "--wait", "180s"]
+    if image := os.environ.get("KIND_NODE_IMAGE"):
+        command += ["--image", image]
+    run(*command, "--kubeconfig", str(kubeconfig), timeout=900)
+    kind.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=180s", timeout=200)
+    return kind
+
+
+def delete(kind: Kind) -> None:
+    """Delete the cluster with all its nodes; frozen ones are resumed first, for docker cannot stop them otherwise."""
+    for node in run("kind", "get", "nodes", "--name", kind.name, check=False).split():
+        kind.resume(node)
+    run("kind", "delete", "cluster", "--name", kind.name, "--kubeconfig", str(kind.kubeconfig), timeout=300)

@@ -1,0 +1,107 @@
+"""Python that runs inside pods, given to them as text. Each prints one line of JSON unless it says otherwise."""
+
+ROWS = 100
+
+# Arguments: URI of the writer endpoint, URI of the reader endpoint.
+SQLALCHEMY = f"""
+import json, sys, time
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, func, select, text
+writer, reader = (create_engine(url.replace("postgresql://", "postgresql+psycopg://")) for url in sys.argv[1:3])
+notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Column("text", String(80)))
+notes.metadata.drop_all(writer)
+notes.metadata.create_all(writer)
+with writer.begin() as connection:
+    connection.execute(notes.insert(), [{{"text": f"note {{n}}"}} for n in range({ROWS})])
+end = time.monotonic() + 30
+while True:
+    try:
+        with reader.connect() as connection:
+            rows = connection.execute(select(func.count()).select_from(notes)).scalar()
+            recovers = connection.execute(text("SELECT pg_is_in_recovery()")).scalar()
+    except Exception as error:  # the table has not come yet
+        rows, recovers = str(error), False
+    if rows == {ROWS} or time.monotonic() > end:
+        break
+    time.sleep(0.01)
+print(json.dumps({{"rows": rows, "reader_recovers": recovers}}))
+"""
+
+# Arguments: URI of the writer, then one for each reader. Prints seconds from commit to sight on each reader.
+READ_EVERYWHERE = """
+import json, sys, threading, time, uuid
+import psycopg
+mark, lags = uuid.uuid4().hex, {}
+def watch(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        ready.wait()
+        while time.monotonic() < end:
+            try:
+                if connection.execute("SELECT 1 FROM marks WHERE mark = %s", (mark,)).fetchone():
+                    lags[url] = round(time.monotonic() - committed[0], 4)
+                    return
+            except psycopg.errors.UndefinedTable:
+                pass
+            if not committed:
+                time.sleep(0.001)
+end, committed, ready = time.monotonic() + 30, [], threading.Barrier(len(sys.argv) - 1)
+threads = [threading.Thread(target=watch, args=(url,)) for url in sys.argv[2:]]
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS marks (mark text)")
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    committed.append(time.monotonic())
+    connection.execute("INSERT INTO marks VALUES (%s)", (mark,))
+    committed[0] = time.monotonic()
+for thread in threads:
+    thread.join()
+print(json.dumps([max(0.0, lag) for lag in lags.values()]))
+"""
+
+# Ends the postmaster of the pod, as the kernel's OOM killer would; prints nothing.
+KILL_POSTMASTER = """
+import os, signal, sys
+from pathlib import Path
+def stat(pid):
+    name, rest = Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
+    return name, int(rest.split()[1])
+pids = {int(p.name): stat(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()}
+servers = {pid for pid, (name, _) in pids.items() if name == "postgres"}
+masters = [pid for pid in servers if pids[pid][1] not in servers]
+if len(masters) != 1:
+    sys.exit(f"expected one postmaster, found {masters} among {pids}")
+os.kill(masters[0], signal.SIGKILL)
+"""
+
+# Argument: URI of the writer's pod itself. Prints `open`, waits for a line, commits, then tries a new connection.
+HOLD_TRANSACTION = """
+import json, sys
+import psycopg
+def attempt(work):
+    try:
+        work()
+        return "done", ""
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}".strip()
+url = sys.argv[1]
+connection = psycopg.connect(url, connect_timeout=5)
+connection.execute("CREATE TABLE IF NOT EXISTS held (id int)")
+connection.commit()
+connection.execute("INSERT INTO held VALUES (1)")
+print("open")
+sys.stdin.readline()
+commit = attempt(connection.commit)
+def insert():
+    with psycopg.connect(url, connect_timeout=5) as other:
+        other.execute("INSERT INTO held VALUES (2)")
+again = attempt(insert)
+print(json.dumps({"commit": commit[0], "commit_error": commit[1], "insert": again[0], "insert_error": again[1]}))
+"""
+
+# Argument: URI of the writer endpoint. Prints how many rows of HOLD_TRANSACTION exist.
+COUNT_HELD = """
+import sys
+import psycopg
+with psycopg.connect(sys.argv[1]) as connection:
+    print(connection.execute("SELECT count(*) FROM held").fetchone()[0])
+"""
