@@ -1,0 +1,85 @@
+"""A data directory made from image and log, to be thrown away afterwards.
+
+The invariant: a directory carries `standby.signal` from before PostgreSQL's first start, and is started once: what a
+process has run on is never started again, so no directory ever opens read-write but by promotion.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.messages import History
+from borealis_engine.postgres import timelines
+from borealis_engine.postgres.account import Account, make_private, own
+from borealis_engine.postgres.binaries import Binaries
+from borealis_engine.postgres.errors import AttachFailed
+from borealis_engine.postgres.image import Image, segment_name, unpack
+from borealis_engine.postgres.settings import Place, render_access, render_configuration
+
+STANDBY_SIGNAL: Final = "standby.signal"
+WAL_DIRECTORY: Final = "pg_wal"
+
+
+def lay_out(
+    data: Path, *, image: Image, history: History, durable: Lsn, place: Place, binaries: Binaries,
+    account: Account | None,
+) -> None:  # fmt: skip
+    """Make `data` a standby that starts at the image and follows the newest timeline at or below `durable`.
+
+    Whatever was there is removed. AttachFailed if the image is of another PostgreSQL major.
+    """
+    description = image.head.description
+    if description.major != binaries.major:
+        raise AttachFailed(f"the volume is of PostgreSQL {description.major}, the programs here of {binaries.major}")
+    discard(data)
+    make_private(data, account)
+    unpack(image, data)
+    data.chmod(0o700)
+    (data / STANDBY_SIGNAL).touch()
+    (data / "postgresql.conf").write_text(render_configuration(place))
+    (data / "pg_hba.conf").write_text(render_access())
+    _write_wal(data / WAL_DIRECTORY, image)
+    named = timelines.named_reigns(history, durable)
+    write_histories(data, timelines.history_files(named, below=Epoch(timelines.newest(named) + 1)), account=None)
+    own(data, account)
+
+
+def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:
+    """Put history files into `pg_wal`, each whole or not at all; those that are there stay as they are."""
+    for name, content in files:
+        target = data / WAL_DIRECTORY / name
+        if target.exists():
+            continue
+        partial = target.with_name(f"{name}.partial")
+        partial.write_bytes(content)
+        partial.chmod(0o600)
+        if account is not None:
+            os.chown(partial, account.uid, account.gid)
+        partial.rename(target)
+
+
+def read_history(data: Path, timeline: Epoch) -> tuple[int, Lsn]:
+    """Give (parent, switchpoint) of a timeline that this PostgreSQL has begun; OSError if it has not."""
+    return timelines.parse_switchpoint((data / WAL_DIRECTORY / f"{timeline:08X}.history").read_text())
+
+
+def startable(data: Path) -> bool:
+    """Whether PostgreSQL may be started on `data`: only as a standby."""
+    return (data / STANDBY_SIGNAL).exists()
+
+
+def discard(data: Path) -> None:
+    """Remove a directory; the marker that would let it start goes first."""
+    (data / STANDBY_SIGNAL).unlink(missing_ok=True)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def _write_wal(directory: Path, image: Image) -> None:
+    description = image.head.description
+    size = description.segment_size
+    for start in range(description.wal_start, description.wal_end, size):
+        piece = image.wal[start - description.wal_start :][:size]
+        (directory / segment_name(1, start, size)).write_bytes(piece.ljust(size, b"\0"))

@@ -1,0 +1,53 @@
+"""The errors of the PostgreSQL side, by blame.
+
+PostgresError
+├── BinariesMissing    no usable PostgreSQL on this machine; the message names the remedy
+├── PlaceUnusable      a directory from the environment cannot hold what PostgreSQL needs; names the variable
+├── CommandFailed      initdb, postgres --single or pg_controldata ended badly
+├── AttachFailed       image and log do not make a data directory
+├── ServerDied         PostgreSQL ended, or did not come up in time
+├── FeedBroken         the log cannot be read from any storage node now
+├── PromotionFailed    the instance cannot become the writer; it must attach again
+├── ReignEnded         fenced, lease lost or resigned: this instance is the writer no longer
+└── SpecInvalid        the database specification cannot be made true
+"""
+
+
+class PostgresError(Exception):
+    """Any error of the PostgreSQL side."""
+
+
+class BinariesMissing(PostgresError):
+    """No usable PostgreSQL on this machine."""
+
+
+class PlaceUnusable(PostgresError):
+    """A directory from the environment cannot hold what PostgreSQL needs."""
+
+
+class CommandFailed(PostgresError):
+    """One of PostgreSQL's tools ended badly."""
+
+
+class AttachFailed(PostgresError):
+    """Image and log do not make a data directory."""
+
+
+class ServerDied(PostgresError):
+    """PostgreSQL ended, or did not come up in time."""
+
+
+class FeedBroken(PostgresError):
+    """The log cannot be read from any storage node now."""
+
+
+class PromotionFailed(PostgresError):
+    """The instance cannot become the writer; it must attach again."""
+
+
+class ReignEnded(PostgresError):
+    """Fenced, lease lost or resigned: this instance is the writer no longer."""
+
+
+class SpecInvalid(PostgresError):
+    """The database specification cannot be made true."""

@@ -1,0 +1,162 @@
+"""PostgreSQL as a child process: it dies with the agent, is stopped at once, and is never started twice.
+
+The invariant: after `stop` returns, no process of this server runs any more, not even a backend that outlived its
+postmaster; so nobody reads stale rows or writes WAL behind the back of the next writer.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from borealis_engine.postgres.account import Account
+from borealis_engine.postgres.errors import CommandFailed
+
+STOP_GRACE_S: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of backends whose postmaster died, so that they can be found and ended."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment of PostgreSQL's programs: ours without the PG* variables, in plain English."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "BOREALIS_", "LC_"))}
+    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
+
+
+def run(command: Sequence[str], account: Account | None, *, cwd: Path, stdin: bytes = b"", timeout: float = 60) -> str:
+    """Run one of PostgreSQL's tools to its end and give its standard output; CommandFailed tells what it said."""
+    try:
+        process = _spawn(command, account, cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        output, complaint = process.communicate(stdin, timeout=timeout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CommandFailed(f"{command[0]}: {error}") from error
+    if process.returncode != 0:
+        said = complaint.decode(errors="replace")[-2000:]
+        raise CommandFailed(f"{command[0]} ended with {process.returncode}: {said}")
+    return output.decode()
+
+
+class Server:
+    """One running postmaster. Made and used on the main thread only (its death signal is tied to that thread)."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", program: str, on_line: Callable[[str], None]) -> None:
+        self.pid = process.pid
+        self.died: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._process = process
+        self._program = program
+        self._on_line = on_line
+        self._partial = b""
+        self._pidfd = os.pidfd_open(process.pid)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._pidfd, self._reap)
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
+        loop.add_reader(process.stderr.fileno(), self._read_log)
+
+    @classmethod
+    def start(cls, program: str, data: Path, account: Account | None, on_line: Callable[[str], None]) -> "Server":
+        """Start `postgres -D data`; each line that it logs goes to `on_line`."""
+        process = _spawn([program, "-D", str(data)], account, data)
+        return cls(process, program, on_line)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the postmaster runs."""
+        return not self.died.done()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the postmaster, if it still runs."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def stop(self) -> None:
+        """Immediate shutdown; SIGKILL to whatever is left after STOP_GRACE_S. Idempotent."""
+        backends = descendants(self.pid)
+        self.signal(signal.SIGQUIT)
+        self.signal(signal.SIGCONT)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self.died), STOP_GRACE_S)
+        self.signal(signal.SIGKILL)
+        await self.died
+        for pid in backends | orphans(self._program):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        code = self._process.wait()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._read_log()
+        assert self._process.stderr is not None
+        loop.remove_reader(self._process.stderr.fileno())
+        self._process.stderr.close()
+        if not self.died.done():
+            self.died.set_result(code)
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        with suppress(BlockingIOError):
+            data = os.read(self._process.stderr.fileno(), 1 << 16)
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    self._on_line(line.decode(errors="replace").rstrip())
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._process.stderr.fileno())
+
+
+def descendants(pid: int) -> set[int]:
+    """Give the process ids of the direct children of `pid`."""
+    with suppress(OSError):
+        return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return set()
+
+
+def orphans(program: str) -> set[int]:
+    """Give those of our own children that run `program`: backends that outlived their postmaster."""
+    found = set()
+    for pid in descendants(os.getpid()):
+        with suppress(OSError):
+            if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(program):
+                found.add(pid)
+    return found
+
+
+def _spawn(
+    command: Sequence[str],
+    account: Account | None,
+    cwd: Path,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment(),
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        umask=0o077,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no locks)
+    )
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -1,0 +1,99 @@
+"""PostgreSQL's configuration, rendered: DESIGN's disposable settings, fixed limits, and who may connect.
+
+Pure. The `max_*` settings that a standby compares with its primary are Borealis's own: the same on every instance,
+whatever its size, and they never shrink. `synchronous_standby_names` is in the file before the first start, so that
+no commit is ever acknowledged without the volume.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+SUPERUSER: Final = "borealis_admin"  # the agent's; no password, its unix socket only
+STANDBY_NAME: Final = "volume"  # the log writer: application_name, slot, the one synchronous standby
+FEED_PORT: Final = 5433  # names the feed's unix socket beside PostgreSQL's own; nothing listens on TCP there
+MIB: Final = 1 << 20
+DEFAULT_BUFFERS: Final = 128 * MIB
+
+LIMITS: Final[Mapping[str, str]] = {
+    "max_connections": "500",
+    "max_worker_processes": "16",
+    "max_wal_senders": "10",
+    "max_replication_slots": "10",
+    "max_prepared_transactions": "100",
+    "max_locks_per_transaction": "64",
+    "wal_level": "replica",
+}
+DISPOSABLE: Final[Mapping[str, str]] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "restart_after_crash": "off",
+    "synchronous_commit": "on",
+    "synchronous_standby_names": STANDBY_NAME,
+    "archive_mode": "off",
+    "max_slot_wal_keep_size": "-1",
+    "wal_sender_timeout": "0",
+    "wal_receiver_timeout": "10s",
+    "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "100ms",
+    "recovery_target_timeline": "latest",
+    "hot_standby": "on",
+    "hot_standby_feedback": "off",
+    "password_encryption": "scram-sha-256",
+    "log_line_prefix": "",
+    "log_checkpoints": "off",
+    "log_min_messages": "warning",
+    "lc_messages": "C",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What differs between instances."""
+
+    name: str  # of the pod
+    addresses: tuple[str, ...]  # to listen on
+    port: int
+    sockets: str  # directory of the unix sockets, PostgreSQL's and the feed's
+    shared_buffers: int = DEFAULT_BUFFERS  # bytes
+
+
+def listen_addresses(pod_ip: str) -> tuple[str, ...]:
+    """Give the pod's address, and its loopback for port-forwarding unless the pod's own is a loopback address."""
+    loopback = pod_ip.startswith("127.") or pod_ip == "::1"
+    return (pod_ip,) if loopback else (pod_ip, "127.0.0.1")
+
+
+def choose_buffers(memory_limit: int | None) -> int:
+    """Give shared_buffers in bytes: a quarter of the container's memory, at least 32 MiB; 128 MiB if unlimited."""
+    return DEFAULT_BUFFERS if memory_limit is None else max(32 * MIB, memory_limit // 4)
+
+
+def render_configuration(place: Place) -> str:
+    """Give postgresql.conf."""
+    own = {
+        "cluster_name": place.name,
+        "listen_addresses": ",".join(place.addresses),
+        "port": str(place.port),
+        "unix_socket_directories": place.sockets,
+        "unix_socket_permissions": "0700",
+        "shared_buffers": f"{place.shared_buffers // 1024}kB",
+        "primary_conninfo": f"host={place.sockets} port={FEED_PORT} user=feed sslmode=disable",
+    }
+    return render_settings({**LIMITS, **DISPOSABLE, **own})
+
+
+def render_settings(settings: Mapping[str, str]) -> str:
+    """Give configuration lines, values quoted."""
+    return "".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
+
+
+def render_access() -> str:
+    """Give pg_hba.conf: the agent by its private socket, everybody else by password, no replication over TCP."""
+    return (
+        f"local all         {SUPERUSER}     trust\n"
+        f"local replication {SUPERUSER}     trust\n"
+        f"local all         all             scram-sha-256\n"
+        f"host  all         {SUPERUSER} all reject\n"
+        f"host  all         all         all scram-sha-256\n"
+    )
