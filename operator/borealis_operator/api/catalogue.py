@@ -1,0 +1,51 @@
+"""Engine versions that this operator can run: known majors, narrowed to those with an image.
+
+The engine image decides what is available, so that a default is never a version that cannot start.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from borealis_operator.api.errors import ConfigInvalid
+
+ENV_ENGINE_IMAGES: Final = "BOREALIS_ENGINE_IMAGES"  # JSON: {"17": "image:tag", ...}
+MAJORS: Final = ("15", "16", "17")
+ENGINES: Final = ("postgresql", "aurora-postgresql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Images by PostgreSQL major; never empty."""
+
+    images: Mapping[str, str]
+
+    @property
+    def default(self) -> str:
+        """The newest major that has an image."""
+        return max(self.images, key=int)
+
+    def image(self, major: str) -> str:
+        """Give the engine image of `major`, or say which majors there are."""
+        if major not in self.images:
+            there = ", ".join(sorted(self.images, key=int))
+            raise ConfigInvalid(
+                "spec.engineVersion", f"{major} has no engine image in this operator", f"use one of {there}"
+            )
+        return self.images[major]
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """Read `BOREALIS_ENGINE_IMAGES`: a JSON object from major to image."""
+    remedy = f'give a JSON object such as {{"{MAJORS[-1]}": "image:tag"}} with majors of {", ".join(MAJORS)}'
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise ConfigInvalid(ENV_ENGINE_IMAGES, "is not JSON", remedy) from error
+    if not isinstance(raw, dict) or not raw:
+        raise ConfigInvalid(ENV_ENGINE_IMAGES, "is not a JSON object with at least one major", remedy)
+    for major, image in raw.items():
+        if major not in MAJORS or not isinstance(image, str) or not image:
+            raise ConfigInvalid(ENV_ENGINE_IMAGES, f"has the unknown entry {major!r}", remedy)
+    return Catalogue(images=raw)

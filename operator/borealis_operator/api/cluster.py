@@ -1,0 +1,164 @@
+"""DBCluster: the parsed wish of a user, and what the operator itself wrote into its status before.
+
+The engine version is decided once: a cluster that did not ask for one keeps the default of the day it was made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from borealis_operator.api.catalogue import ENGINES, Catalogue
+from borealis_operator.api.errors import ConfigInvalid
+from borealis_operator.api.fields import Raw, number, quantity, section, text
+
+MAX_READERS: Final = 15
+DEFAULT_READERS: Final = 1
+DEFAULT_SIZE: Final = "10Gi"
+DEFAULT_MASTER: Final = "borealis"
+IDENTIFIER: Final = r"[a-z_][a-z0-9_]{0,62}"
+RESERVED: Final = frozenset({"postgres", "public", "none", "current_user", "session_user", "user"})
+MAX_NAME: Final = 45  # leaves room for "-instance-<n>-<5 characters>" in a label of 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterKey:
+    """Which DBCluster."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSpec:
+    """PVC of each storage node; an empty class means the default one."""
+
+    class_name: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Of each instance; empty means none asked for."""
+
+    cpu: str
+    memory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    """What the user asked for, with defaults filled in."""
+
+    engine: str
+    engine_version: str
+    image: str
+    readers: int
+    storage: StorageSpec
+    database_name: str
+    master_username: str
+    master_secret: str  # name of the user's own Secret, empty: a password is generated
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """What the operator wrote before; the only memory that outlives it besides the objects themselves."""
+
+    phase: str
+    epoch: int
+    writer: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One DBCluster as of now."""
+
+    key: ClusterKey
+    uid: str
+    generation: int
+    deleting: bool
+    spec: ClusterSpec
+    status: ClusterStatus
+
+    @property
+    def name(self) -> str:
+        """Its name, from which all others derive."""
+        return self.key.name
+
+
+def parse_cluster(raw: Raw, catalogue: Catalogue) -> Cluster:
+    """Parse a DBCluster; ConfigInvalid names the first field that is wrong."""
+    meta, status = section(raw, "metadata"), parse_status(raw)
+    if len(meta["name"]) > MAX_NAME:
+        raise ConfigInvalid("metadata.name", f"is longer than {MAX_NAME} characters", "use a shorter name")
+    return Cluster(
+        key=ClusterKey(namespace=meta["namespace"], name=meta["name"]),
+        uid=meta["uid"],
+        generation=int(meta.get("generation", 1)),
+        deleting=bool(meta.get("deletionTimestamp")),
+        spec=parse_spec(section(raw, "spec"), status, catalogue),
+        status=status,
+    )
+
+
+def parse_status(raw: Raw) -> ClusterStatus:
+    """Give what the operator wrote before, with zero values where it has not written yet."""
+    status = section(raw, "status")
+    return ClusterStatus(
+        phase=str(status.get("status", "")),
+        epoch=int(status.get("epoch", 0)),
+        writer=str(status.get("writer", "")),
+        raw=status,
+    )
+
+
+def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> ClusterSpec:
+    """Fill in defaults and check every field of `spec`."""
+    version = _version(spec, status, catalogue)
+    storage, resources = section(spec, "storage"), section(spec, "instance", "resources")
+    return ClusterSpec(
+        engine=_engine(spec),
+        engine_version=version,
+        image=catalogue.image(version),
+        readers=number(spec, "readers", "spec.readers", default=DEFAULT_READERS, low=0, high=MAX_READERS),
+        storage=StorageSpec(
+            class_name=text(storage, "className", "spec.storage.className"),
+            size=quantity(storage, "size", "spec.storage.size", default=DEFAULT_SIZE),
+        ),
+        database_name=_identifier(spec, "databaseName", default=""),
+        master_username=_identifier(spec, "masterUsername", default=DEFAULT_MASTER),
+        master_secret=text(section(spec, "masterUserSecret"), "name", "spec.masterUserSecret.name"),
+        resources=Resources(
+            cpu=quantity(resources, "cpu", "spec.instance.resources.cpu"),
+            memory=quantity(resources, "memory", "spec.instance.resources.memory"),
+        ),
+    )
+
+
+def _engine(spec: Raw) -> str:
+    engine = text(spec, "engine", "spec.engine", default=ENGINES[0])
+    if engine not in ENGINES:
+        raise ConfigInvalid("spec.engine", f"{engine!r} is unknown", f"use one of {', '.join(ENGINES)}")
+    return ENGINES[0]
+
+
+def _version(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> str:
+    asked = text(spec, "engineVersion", "spec.engineVersion", remedy='quote the major, as in "17"')
+    running = str(status.raw.get("engineVersion", ""))
+    if asked and running and asked != running:
+        raise ConfigInvalid(
+            "spec.engineVersion", f"the cluster runs {running} and cannot change to {asked}", f"set it to {running}"
+        )
+    return running or asked or catalogue.default
+
+
+def _identifier(spec: Raw, key: str, *, default: str) -> str:
+    field = f"spec.{key}"
+    remedy = "use lower case letters, digits and underscores, 63 at most, not starting with a digit or pg_"
+    name = text(spec, key, field, default=default, pattern=IDENTIFIER, remedy=remedy)
+    if name.startswith("pg_") or name in RESERVED or name in {"template0", "template1"}:
+        raise ConfigInvalid(field, f"{name!r} is reserved by PostgreSQL", "choose another name")
+    return name

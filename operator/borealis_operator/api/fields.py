@@ -1,0 +1,59 @@
+"""Reading of fields out of raw objects, with errors that name the field.
+
+The CRDs check the same things; these checks hold where a schema is older than the operator or not enforced.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from borealis_operator.api.errors import ConfigInvalid
+
+Raw: TypeAlias = Mapping[str, Any]
+
+QUANTITY = re.compile(r"^([0-9]+(\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+
+
+def section(raw: Raw, *path: str) -> Raw:
+    """Give the mapping at `path`, empty if any part is absent."""
+    here: Any = raw
+    for key in path:
+        here = here.get(key) if isinstance(here, Mapping) else None
+    return here if isinstance(here, Mapping) else {}
+
+
+def text(raw: Raw, key: str, field: str, *, default: str = "", pattern: str = "", remedy: str = "") -> str:
+    """Give a string field; `pattern` must match all of it unless it is empty."""
+    value = raw.get(key)
+    value = default if value is None else value
+    if not isinstance(value, str):
+        raise ConfigInvalid(field, f"{value!r} is not a string", remedy or "put it in quotes")
+    if value and pattern and not re.fullmatch(pattern, value):
+        raise ConfigInvalid(field, f"{value!r} is not allowed", remedy)
+    return value
+
+
+def number(raw: Raw, key: str, field: str, *, default: int, low: int, high: int) -> int:
+    """Give a whole number within bounds."""
+    value = raw.get(key)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigInvalid(field, f"{value!r} is out of range", f"use a whole number from {low} to {high}")
+    return value
+
+
+def quantity(raw: Raw, key: str, field: str, *, default: str = "") -> str:
+    """Give a Kubernetes quantity as it was written."""
+    value = raw.get(key)
+    value = default if value is None else str(value)
+    if value and not QUANTITY.match(value):
+        raise ConfigInvalid(field, f"{value!r} is not a quantity", "use a form such as 10Gi or 500m")
+    return value
+
+
+def timestamp(value: Any) -> float:
+    """Give an RFC 3339 time as seconds since 1970; 0 if there is none."""
+    if not isinstance(value, str) or not value:
+        return 0.0
+    return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()

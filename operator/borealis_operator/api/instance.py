@@ -1,0 +1,45 @@
+"""DBInstance: one instance of a cluster, made by the operator for `spec.readers` or by a user on top."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from borealis_operator.api.errors import ConfigInvalid
+from borealis_operator.api.fields import Raw, number, section, text, timestamp
+from borealis_operator.api.names import LABEL_MANAGED, MANAGER
+
+DEFAULT_TIER: Final = 1
+MAX_TIER: Final = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One DBInstance; `generated` ones come and go with `spec.readers`."""
+
+    name: str
+    uid: str
+    cluster: str
+    tier: int
+    generated: bool
+    owned: bool  # bears the owner reference of a DBCluster
+    created: float  # seconds since 1970
+    deleting: bool
+    status: Raw
+
+
+def parse_instance(raw: Raw) -> Instance:
+    """Parse a DBInstance; ConfigInvalid names the first field that is wrong."""
+    meta, spec = section(raw, "metadata"), section(raw, "spec")
+    cluster = text(spec, "clusterName", "spec.clusterName")
+    if not cluster:
+        raise ConfigInvalid("spec.clusterName", "is missing", "name a DBCluster of this namespace")
+    return Instance(
+        name=meta["name"],
+        uid=meta["uid"],
+        cluster=cluster,
+        tier=number(spec, "promotionTier", "spec.promotionTier", default=DEFAULT_TIER, low=0, high=MAX_TIER),
+        generated=section(meta, "labels").get(LABEL_MANAGED) == MANAGER,
+        owned=any(owner.get("kind") == "DBCluster" for owner in meta.get("ownerReferences", ())),
+        created=timestamp(meta.get("creationTimestamp")),
+        deleting=bool(meta.get("deletionTimestamp")),
+        status=section(raw, "status"),
+    )

@@ -1,0 +1,100 @@
+"""Conditions of a DBCluster: what holds, why, and what the user can do about it.
+
+A condition keeps the time of its last transition as long as its status does not change.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from borealis_engine.contract.status import StorageState
+from borealis_engine.contract.volume import MEMBERS, WRITE_QUORUM
+
+from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.plan.placement import ZONES, is_stand_in
+
+Condition: TypeAlias = dict[str, Any]
+
+
+def condition(kind: str, holds: bool, reason: str, message: str) -> Condition:
+    """Give one condition, without its time."""
+    return {"type": kind, "status": "True" if holds else "False", "reason": reason, "message": message}
+
+
+def stamp_conditions(
+    fresh: Sequence[Condition], before: Sequence[Mapping[str, Any]], *, generation: int, now: str
+) -> list[Condition]:
+    """Add observedGeneration and transition times, keeping those of conditions that did not change status."""
+    old = {c["type"]: c for c in before}
+    stamped = []
+    for new in fresh:
+        same = old.get(new["type"], {}).get("status") == new["status"]
+        since = old[new["type"]].get("lastTransitionTime", now) if same else now
+        stamped.append({**new, "observedGeneration": generation, "lastTransitionTime": since})
+    return stamped
+
+
+def serving_members(facts: Facts) -> int:
+    """Count the storage nodes that take part in the quorum."""
+    good = (StorageState.EMPTY, StorageState.CURRENT)
+    return sum(1 for p in facts.storage_pods if (s := p.storage_status) and s.state in good)
+
+
+def storage_condition(facts: Facts) -> Condition:
+    """Say how many of the six storage nodes are current, and what ails the others."""
+    count = serving_members(facts)
+    ailing = "; ".join(_ailment(p) for p in facts.storage_pods if _ailment(p))
+    message = f"{count} of {MEMBERS} storage nodes are current" + (f": {ailing}" if ailing else "")
+    if facts.volume is None or not facts.volume.config.sealed:
+        return condition("StorageHealthy", False, "Formatting", f"waiting for all {MEMBERS} storage nodes to format")
+    if count == MEMBERS:
+        return condition("StorageHealthy", True, "AllCurrent", message)
+    return condition("StorageHealthy", False, "Degraded" if count >= WRITE_QUORUM else "NoWriteQuorum", message)
+
+
+def zones_condition(facts: Facts) -> Condition:
+    """Say whether the volume lies in three real zones."""
+    zones = sorted({m.zone for m in facts.volume.config.members}) if facts.volume else []
+    if len(zones) == ZONES and not any(is_stand_in(z) for z in zones):
+        return condition("ThreeZones", True, "Placed", f"two storage nodes in each of {', '.join(zones)}")
+    message = (
+        "fewer than three zones had nodes when the cluster was made, so Kubernetes nodes stand in for zones; "
+        "label nodes with topology.kubernetes.io/zone and make a new cluster to survive the loss of a zone"
+    )
+    return condition("ThreeZones", False, "StandIns", message)
+
+
+def writer_condition(writer: Pod | None, hold: str) -> Condition:
+    """Say who writes, or why nobody does."""
+    status = writer.instance_status if writer else None
+    if writer and status and status.ready:
+        return condition("WriterAvailable", True, "Writing", f"{writer.name} writes in epoch {status.epoch}")
+    if writer and status:
+        return condition("WriterAvailable", False, "NotReady", f"{writer.name}: {status.message or 'is not ready'}")
+    return condition("WriterAvailable", False, "NoWriter", hold or "no instance is the writer")
+
+
+def ready_condition(writer: Condition, *, database_set: bool) -> Condition:
+    """Say whether applications can connect as the master user and write."""
+    if writer["status"] == "False":
+        return condition("Ready", False, writer["reason"], writer["message"])
+    if not database_set:
+        return condition("Ready", False, "SettingUp", "master user and first database are being set up")
+    return condition("Ready", True, "Available", "the writer endpoint takes connections")
+
+
+def reconciled_condition(error: str = "", reason: str = "") -> Condition:
+    """Say whether the last pass went through."""
+    if error:
+        return condition("Reconciled", False, reason, error)
+    return condition("Reconciled", True, "Done", "the last pass went through")
+
+
+def _ailment(pod: Pod) -> str:
+    if pod.unschedulable:
+        return f"{pod.name} fits no node of zone {pod.zone}"
+    status = pod.storage_status
+    if status is None:
+        return f"{pod.name} does not answer"
+    if status.state in (StorageState.EMPTY, StorageState.CURRENT):
+        return ""
+    return f"{pod.name} is {status.state.value}" + (f" ({status.message})" if status.message else "")

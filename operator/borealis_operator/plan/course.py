@@ -1,0 +1,139 @@
+"""The course of one pass: which steps are due now, in which order, and when to look again."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from borealis_operator.api.instance import Instance
+from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
+from borealis_operator.plan.facts import Agent, Facts, Pod
+from borealis_operator.plan.failover import Promote, decide_promotion
+from borealis_operator.plan.status import (
+    AVAILABLE,
+    FAILING_OVER,
+    decide_phase,
+    render_instance_status,
+    render_status,
+    status_patch,
+)
+from borealis_operator.plan.steps import (
+    label_roles,
+    lay_foundation,
+    master_password,
+    push_config,
+    switch_endpoints,
+    tend_instance_pods,
+    tend_instances,
+    tend_storage,
+    tend_volume,
+)
+from borealis_operator.render.secrets import render_database
+
+SETTLED_S: Final = 10.0
+BUSY_S: Final = 1.0
+URGENT_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What to do, in order, and after how many seconds to look again if no event comes first."""
+
+    actions: tuple[Action, ...]
+    delay: float
+
+
+def plan_course(facts: Facts) -> Course:
+    """Give the whole pass of one DBCluster that is not being deleted."""
+    urgent, hold = _succeed(facts)
+    actions: list[Action] = list(urgent)
+    actions += switch_endpoints(facts)
+    actions += lay_foundation(facts)
+    config, writes = tend_volume(facts)
+    actions += writes
+    actions += tend_storage(facts, config)
+    if facts.volume and facts.volume.config.sealed:
+        actions += push_config(facts, config)
+        actions += tend_instances(facts)
+        actions += tend_instance_pods(facts, config)
+        actions += label_roles(facts)
+    database, database_set = _database(facts)
+    told = _tell(facts, hold, database_set=database_set)
+    return Course(actions=(*actions, *told, *database), delay=_delay(facts, bool(actions or database)))
+
+
+def _succeed(facts: Facts) -> tuple[list[Action], str]:
+    """Find a writer if there is none: the most urgent thing there is, so it comes first."""
+    if facts.writer or not facts.volume or not facts.volume.config.sealed:
+        return [], ""
+    unheard = [p.name for p in facts.instance_pods if p.phase == "Running" and p.ip and p.agent == Agent()]
+    if unheard:
+        return [], f"{unheard[0]} has not been heard yet"
+    tiers = {i.name: i.tier for i in facts.instances if not i.deleting}
+    decision = decide_promotion(facts.instance_pods, tiers, asked=facts.asked)
+    if not isinstance(decision, Promote):
+        return _started(facts, decision.reason), decision.reason
+    reason = f"{decision.pod.name} is asked to become the writer: {decision.reason}"
+    return [*_started(facts, reason), AskPromotion(pod=decision.pod)], reason
+
+
+def _started(facts: Facts, reason: str) -> list[Action]:
+    """Announce a failover, once: when the written status still says that all is well."""
+    before = facts.cluster.status
+    if before.phase != AVAILABLE:
+        return []
+    lost = f"{before.writer or 'the writer'} of epoch {before.epoch} is gone"
+    patch = Patch(kind="DBCluster", name=facts.cluster.name, body={"status": {"status": FAILING_OVER}}, status=True)
+    return [Announce(reason="FailoverStarted", message=f"{lost}; {reason}", warning=True), patch]
+
+
+def _completed(facts: Facts) -> list[Action]:
+    before, writer = facts.cluster.status, facts.writer
+    status = writer.instance_status if writer else None
+    if writer is None or status is None or not status.ready:
+        return []
+    if before.epoch == 0:
+        return [Announce(reason="WriterElected", message=f"{writer.name} writes in epoch {status.epoch}")]
+    if status.epoch > before.epoch:
+        message = f"{writer.name} writes in epoch {status.epoch}, after epoch {before.epoch}"
+        return [Announce(reason="FailoverCompleted", message=message)]
+    if before.phase == FAILING_OVER:
+        return [Announce(reason="FailoverCancelled", message=f"{writer.name} still writes in epoch {status.epoch}")]
+    return []
+
+
+def _database(facts: Facts) -> tuple[list[Action], bool]:
+    """Give the request that makes roles and first database true, and whether they are known to be."""
+    writer, password = facts.writer, master_password(facts)
+    status = writer.instance_status if writer else None
+    if writer is None or status is None or not status.ready or not password:
+        return [], False
+    database = render_database(facts.cluster, password)
+    if status.database == database.digest:
+        return [], True
+    return [SetDatabase(pod=writer, database=database)], False
+
+
+def _tell(facts: Facts, hold: str, *, database_set: bool) -> list[Action]:
+    """Give events and statuses that have changed."""
+    cluster = facts.cluster
+    phase = decide_phase(cluster.status.phase, cluster.status.epoch, facts.writer, database_set=database_set)
+    status = render_status(facts, phase=phase, hold=hold, database_set=database_set)
+    told: list[Action] = list(_completed(facts))
+    if patch := status_patch(cluster.status.raw, status, now=facts.now):
+        told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
+    for instance in facts.instances:
+        said = render_instance_status(instance, _pod_of(instance, facts))
+        if {k: instance.status.get(k) for k in said} != dict(said):
+            told.append(Patch(kind="DBInstance", name=instance.name, body={"status": said}, status=True))
+    return told
+
+
+def _pod_of(instance: Instance, facts: Facts) -> Pod | None:
+    own = [p for p in facts.instance_pods if p.instance == instance.name and not p.terminating]
+    return max(own, key=lambda p: (p.instance_status is not None, p.created), default=None)
+
+
+def _delay(facts: Facts, acted: bool) -> float:
+    if facts.writer is None and facts.cluster.status.phase in (AVAILABLE, FAILING_OVER):
+        return URGENT_S
+    quiet = facts.writer is not None and not any(p.agent.suspect or p.agent.status is None for p in facts.pods)
+    return SETTLED_S if quiet and not acted else BUSY_S

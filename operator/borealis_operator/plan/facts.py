@@ -1,0 +1,136 @@
+"""What one pass saw: the live state of one cluster, read afresh, and the latest word of its agents.
+
+Facts are never kept beyond the pass; the only memory is `Asked`, which stops two readers from being promoted at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from borealis_engine.contract.status import InstanceStatus, Role, StorageStatus
+from borealis_engine.contract.volume import VolumeConfig
+
+from borealis_operator.api.cluster import Cluster
+from borealis_operator.api.instance import Instance
+from borealis_operator.api.names import INSTANCE, STORAGE
+
+Manifest: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A Kubernetes node; `zone` is empty if it bears no zone label."""
+
+    name: str
+    zone: str
+    ready: bool
+    schedulable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The latest word of the process in a pod, seconds on a clock that runs only while the operator runs."""
+
+    status: InstanceStatus | StorageStatus | None = None
+    suspect: bool = False  # a reset or a silent second, and a probe that failed
+    refused: bool = False  # the last failed probe was refused: the host lives, the process does not listen
+    silent_for: float = 0.0
+    role_for: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod of the cluster. `ip` is empty until it has one; `created` in seconds since 1970."""
+
+    name: str
+    uid: str
+    component: str
+    instance: str
+    node: str
+    zone: str
+    ip: str
+    phase: str
+    terminating: bool
+    unschedulable: bool
+    created: float
+    role: str
+    agent: Agent = Agent()
+
+    @property
+    def over(self) -> bool:
+        """All its containers have ended for good."""
+        return self.phase in ("Failed", "Succeeded")
+
+    @property
+    def instance_status(self) -> InstanceStatus | None:
+        """What its agent says, unless it is suspected dead."""
+        status = self.agent.status
+        return status if isinstance(status, InstanceStatus) and not self.agent.suspect else None
+
+    @property
+    def storage_status(self) -> StorageStatus | None:
+        """What its storage node says, unless it is suspected dead."""
+        status = self.agent.status
+        return status if isinstance(status, StorageStatus) and not self.agent.suspect else None
+
+    def plays(self, role: Role) -> bool:
+        """Whether its agent lives and is in `role`."""
+        status = self.instance_status
+        return status is not None and status.role is role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """The volume configuration as the API holds it; changed only by compare-and-swap on `resource_version`."""
+
+    config: VolumeConfig
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Whom this operator last asked to become the writer, and how many seconds ago."""
+
+    pod: str
+    ago: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that a pass may base a decision on. `now` in seconds since 1970, `entropy` fresh for each pass."""
+
+    cluster: Cluster
+    now: float
+    entropy: str
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    volume: Volume | None = None
+    objects: Mapping[tuple[str, str], Manifest]  # live objects by (kind, name)
+    user_password: str = ""  # of the user's own Secret, if one is named and found
+    asked: Asked | None = None
+
+    @property
+    def storage_pods(self) -> tuple[Pod, ...]:
+        """Pods of storage nodes."""
+        return tuple(p for p in self.pods if p.component == STORAGE)
+
+    @property
+    def instance_pods(self) -> tuple[Pod, ...]:
+        """Pods of instances."""
+        return tuple(p for p in self.pods if p.component == INSTANCE)
+
+    def live(self, kind: str, name: str) -> Manifest | None:
+        """Give the live object, or None."""
+        return self.objects.get((kind, name))
+
+    @property
+    def writer(self) -> Pod | None:
+        """The pod that is the writer: of all that say so, the one with the highest epoch."""
+        claims = [p for p in self.instance_pods if p.plays(Role.WRITER)]
+        return max(claims, key=_epoch, default=None)
+
+
+def _epoch(pod: Pod) -> int:
+    status = pod.instance_status
+    return status.epoch if status else 0

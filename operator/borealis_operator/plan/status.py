@@ -1,0 +1,130 @@
+"""The status of DBCluster and DBInstances, made from facts alone, and written only when it changed."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from borealis_engine.contract.names import POSTGRES_PORT
+from borealis_engine.contract.status import Role
+from borealis_engine.contract.volume import MEMBERS, format_lsn
+
+from borealis_operator.api.fields import timestamp
+from borealis_operator.api.instance import Instance
+from borealis_operator.api.names import (
+    master_name,
+    reader_service,
+    readers_selector,
+    writer_service,
+)
+from borealis_operator.plan.conditions import (
+    ready_condition,
+    reconciled_condition,
+    serving_members,
+    stamp_conditions,
+    storage_condition,
+    writer_condition,
+    zones_condition,
+)
+from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.render.objects import rfc3339
+
+CREATING: Final = "creating"
+AVAILABLE: Final = "available"
+FAILING_OVER: Final = "failing-over"
+DELETING: Final = "deleting"
+LSN_EVERY_S: Final = 60.0  # durableLsn alone is refreshed this often: it moves with every commit
+
+
+def decide_phase(before: str, epoch: int, writer: Pod | None, *, database_set: bool) -> str:
+    """Give the word of RDS for what the cluster is doing; `epoch` is that of the last writer known, 0 for none."""
+    status = writer.instance_status if writer else None
+    ready = status is not None and status.ready
+    if before in ("", CREATING):
+        return AVAILABLE if ready and database_set else CREATING
+    return AVAILABLE if ready else FAILING_OVER if epoch else CREATING
+
+
+def render_status(facts: Facts, *, phase: str, hold: str, database_set: bool) -> Mapping[str, Any]:
+    """Give the status of the DBCluster as it should now be."""
+    cluster, writer = facts.cluster, facts.writer
+    status = writer.instance_status if writer else None
+    told = writer_condition(writer, hold)
+    fresh = [
+        ready_condition(told, database_set=database_set),
+        told,
+        storage_condition(facts),
+        zones_condition(facts),
+        reconciled_condition(),
+    ]
+    namespace = cluster.key.namespace
+    return {
+        "status": phase,
+        "observedGeneration": cluster.generation,
+        "engineVersion": cluster.spec.engine_version,
+        "endpoint": f"{writer_service(cluster.name)}.{namespace}.svc",
+        "readerEndpoint": f"{reader_service(cluster.name)}.{namespace}.svc",
+        "port": POSTGRES_PORT,
+        "masterUserSecret": {"name": master_name(cluster.name)},
+        "writer": writer.name if writer else "",
+        "epoch": max(cluster.status.epoch, status.epoch if status else 0),
+        "readers": sum(1 for p in facts.instance_pods if _reads(p)),
+        "selector": readers_selector(cluster.name),
+        "storage": f"{serving_members(facts)}/{MEMBERS}",
+        "durableLsn": _durable(facts),
+        "lsnTime": rfc3339(facts.now),
+        "members": _members(facts),
+        "conditions": stamp_conditions(
+            fresh,
+            cluster.status.raw.get("conditions", ()),
+            generation=cluster.generation,
+            now=rfc3339(facts.now),
+        ),
+    }
+
+
+def status_patch(before: Mapping[str, Any], after: Mapping[str, Any], *, now: float) -> Mapping[str, Any]:
+    """Give what to merge into the live status; empty if nothing but the durable LSN moved lately."""
+    moving = ("durableLsn", "lsnTime")
+    changed = {k: v for k, v in after.items() if before.get(k) != v}
+    settled = {k: v for k, v in changed.items() if k not in moving}
+    stale = "durableLsn" in changed and now - timestamp(before.get("lsnTime")) >= LSN_EVERY_S
+    return changed if settled or stale else {}
+
+
+def render_instance_status(instance: Instance, pod: Pod | None) -> Mapping[str, Any]:
+    """Give the status of one DBInstance: empty strings where there is nothing to say."""
+    said = pod.instance_status if pod else None
+    if said is None:
+        word = "creating" if pod is None or pod.agent.status is None else "not-responding"
+    elif said.ready and said.role in (Role.WRITER, Role.READER):
+        word = AVAILABLE
+    else:
+        word = "failing-over" if said.role is Role.PROMOTING else "creating"
+    return {
+        "status": word,
+        "role": said.role.value if said else "",
+        "pod": pod.name if pod else "",
+        "zone": pod.zone if pod else "",
+        "node": pod.node if pod else "",
+    }
+
+
+def _members(facts: Facts) -> list[dict[str, Any]]:
+    """One entry for each storage node: what it is, where it is, how it is."""
+    pods = {p.name: p for p in facts.storage_pods}
+    members = []
+    for member in facts.volume.config.members if facts.volume else ():
+        pod = pods.get(member.name)
+        said = pod.storage_status if pod else None
+        state = said.state.value if said else "not-responding" if pod else "missing"
+        members.append({"name": member.name, "id": str(member.id), "zone": member.zone, "state": state})
+    return members
+
+
+def _durable(facts: Facts) -> str:
+    said = [s.durable_lsn for p in facts.pods if (s := p.instance_status or p.storage_status)]
+    return format_lsn(max(said, default=0))
+
+
+def _reads(pod: Pod) -> bool:
+    status = pod.instance_status
+    return status is not None and status.role is Role.READER and status.ready

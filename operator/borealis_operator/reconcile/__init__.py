@@ -1,0 +1,1 @@
+"""One pass of one DBCluster: observe, plan, execute; and the kicks that call for the next one."""

@@ -1,0 +1,79 @@
+"""Secrets: the master user's connection, and certificates. Values are given; nothing is invented here."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from borealis_engine.contract.names import POSTGRES_PORT
+from borealis_engine.contract.status import DatabaseSpec
+
+from borealis_operator.api.cluster import Cluster
+from borealis_operator.api.names import ca_name, master_name, tls_name, writer_service
+from borealis_operator.render.metadata import Object, render_metadata
+
+DEFAULT_DATABASE = "postgres"
+
+
+def writer_host(cluster: Cluster) -> str:
+    """DNS name of the writer endpoint, as seen from any namespace."""
+    return f"{writer_service(cluster.name)}.{cluster.key.namespace}.svc"
+
+
+def render_master(cluster: Cluster, password: str) -> Object:
+    """Give the Secret by which applications connect as the master user."""
+    user, host = cluster.spec.master_username, writer_host(cluster)
+    dbname = cluster.spec.database_name or DEFAULT_DATABASE
+    return _secret(
+        cluster,
+        master_name(cluster.name),
+        {
+            "host": host,
+            "port": str(POSTGRES_PORT),
+            "username": user,
+            "user": user,
+            "password": password,
+            "dbname": dbname,
+            "uri": f"postgresql://{user}:{quote(password, safe='')}@{host}:{POSTGRES_PORT}/{dbname}",
+        },
+    )
+
+
+def render_ca(cluster: Cluster, certificate: str, key: str) -> Object:
+    """Give the Secret of the cluster's authority, PEM."""
+    return _secret(cluster, ca_name(cluster.name), {"tls.crt": certificate, "tls.key": key})
+
+
+def render_leaf(cluster: Cluster, role: str, ca: str, certificate: str, key: str) -> Object:
+    """Give the Secret of one role's leaf certificate, PEM."""
+    data = {"ca.crt": ca, "tls.crt": certificate, "tls.key": key}
+    return _secret(cluster, tls_name(cluster.name, role), data)
+
+
+def render_database(cluster: Cluster, password: str) -> DatabaseSpec:
+    """Give what the writer must make true in SQL; the digest changes when anything in it does."""
+    spec = cluster.spec
+    parts = (cluster.uid, spec.master_username, password, spec.database_name)
+    return DatabaseSpec(
+        master_username=spec.master_username,
+        master_password=password,
+        database_name=spec.database_name,
+        digest=hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32],
+    )
+
+
+def read_secret(secret: Mapping[str, Any], key: str) -> str:
+    """Give one value of a live Secret; empty if it is not there."""
+    value = (secret.get("data") or {}).get(key, "")
+    return base64.b64decode(value).decode()
+
+
+def _secret(cluster: Cluster, name: str, values: Mapping[str, str]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": render_metadata(cluster, name),
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
