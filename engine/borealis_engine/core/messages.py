@@ -1,7 +1,8 @@
 """Messages of the log protocol between a writer or candidate, storage nodes, and those who read the log.
 
 Every message travels in an envelope (proto.frames) with the sender's configuration generation and identity; a node
-that finds a mismatch answers `Refused(reason=CONFIG)` with its whole configuration. LSNs are byte positions, `upto` and `end` are exclusive.
+that finds a mismatch answers `Refused(reason=CONFIG)` with its whole configuration. LSNs are byte positions, `upto`
+and `end` are exclusive.
 """
 
 from dataclasses import dataclass
@@ -127,14 +128,18 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribe:
-    """Send the log from `start` up to D, and on as D grows, as `Feed`; ended by closing the connection."""
+    """Send the log from `start` up to D, and on as D grows, as `Feed`; ended by closing the connection.
+
+    D may lie inside a record that recovery cuts off. So a reader replays only up to record ends, drops what it has
+    beyond the last one when the connection ends (the node closes it when it truncates), and starts again from there.
+    """
 
     start: Lsn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutImage:
-    """A piece of the blob `image` of `size` bytes; pieces come in order, acknowledged by the last one's `ImageStored`."""
+    """A piece of the blob `image` of `size` bytes, in order; `ImageStored` answers the last one."""
 
     image: str
     size: int
@@ -265,7 +270,8 @@ class Envelope:
     """A message as it travels: under which configuration, from whom, to whom.
 
     `sender` and `recipient` are at most 16 ASCII characters: a member id, or an identity that an instance draws when
-    its process starts. Requests to a node name it as recipient, so that a reused address is noticed; answers name nobody.
+    its process starts. Requests to a node name it as recipient, so that a reused address is noticed; answers name
+    nobody.
     """
 
     generation: Generation
