@@ -1,31 +1,59 @@
-{{/* Rights upon objects in the namespaces that are looked after: each is used by operator/borealis_operator. */}}
+{{/* Rights upon objects in the namespaces that are looked after: exactly those of the operator's table of kinds. */}}
 {{- define "borealis.rules.namespaced" -}}
 - apiGroups: [borealis.dev]
-  resources: [dbclusters, dbinstances, snapshots]
-  verbs: [get, list, watch, create, update, patch, delete]
+  resources: [dbclusters]
+  verbs: [get, list, patch, watch]
+- apiGroups: [borealis.dev]
+  resources: [dbinstances]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [borealis.dev]
+  resources: [snapshots]
+  verbs: [get, list, watch]
 - apiGroups: [borealis.dev]
   resources: [dbclusters/status, dbinstances/status, snapshots/status]
-  verbs: [get, update, patch]
+  verbs: [patch]
 - apiGroups: [borealis.dev]
-  resources: [dbclusters/finalizers, dbinstances/finalizers]
+  resources: [dbclusters/finalizers]   # where owners that block deletion must be writable by who names them
   verbs: [update]
 - apiGroups: [""]
-  resources: [pods, persistentvolumeclaims, services, secrets, configmaps]
-  verbs: [get, list, watch, create, update, patch, delete]
+  resources: [pods]
+  verbs: [create, delete, list, patch, watch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [create, delete, list]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, list, patch, watch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, get, list, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, list, update]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [create, list, update, watch]
 {{- end }}
 
 {{/* Rights upon objects that lie in no namespace: zones of nodes, and what kopf reads to find our kinds. */}}
 {{- define "borealis.rules.cluster" -}}
 - apiGroups: [""]
-  resources: [nodes, namespaces]
-  verbs: [get, list, watch]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
+{{- end }}
+
+{{/* Rights in the release's own namespace: of several replicas the one that holds the Lease works. */}}
+{{- define "borealis.rules.own" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create, get, update]
 {{- end }}
