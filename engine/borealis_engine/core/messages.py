@@ -132,6 +132,8 @@ class Subscribe:
 
     D may lie inside a record that recovery cuts off. So a reader replays only up to record ends, drops what it has
     beyond the last one when the connection ends (the node closes it when it truncates), and starts again from there.
+    The first `Feed` comes at once, with the history (empty while the volume is not created), also when there is no
+    byte to send. `start` 0 means from the first byte that is held; how an instance that knows nothing yet begins.
     """
 
     start: Lsn
