@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from borealis_engine.contract.volume import Lsn, format_lsn
+from borealis_engine.core.tail import LogEnd
 
 PAGE: Final = 8192
 MAGICS: Final = {0xD110: 15, 0xD113: 16, 0xD116: 17, 0xD118: 18}  # XLOG_PAGE_MAGIC: PostgreSQL major
@@ -40,14 +41,6 @@ class Record:
     end: Lsn
     rmgr: int
     info: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEnd:
-    """E, and how many zero bytes recovery has to add to what is held so that the log ends there."""
-
-    end: Lsn
-    padding: int
 
 
 class RecordScanner:
@@ -88,14 +81,16 @@ class RecordScanner:
         self.end = min(boundary, self.fed)
 
 
-def find_end(data: bytes | memoryview, start: Lsn, upto: Lsn, segment_size: int) -> LogEnd | None:
-    """Find E for a log that is held up to `upto`, from its last bytes [start, upto); `start` begins a page.
+def find_end(start: Lsn, tail: bytes | memoryview, segment_size: int) -> LogEnd | None:
+    """Find E from the last bytes of a log that is held up to their end; `start` begins a page.
 
-    None: no record ends in these bytes, a long one began earlier; ask again from further back.
+    After a segment switch `padding` tells how many zero bytes are missing up to E. None: no record ends in these bytes, a long
+    one began earlier; ask again from further back.
     """
-    if start % PAGE or len(data) != upto - start:
-        raise ValueError(f"{len(data)} bytes are not the log from {format_lsn(start)} to {format_lsn(upto)}")
-    window = _Window(base=start, segment_size=segment_size, data=bytearray(data))
+    if start % PAGE:
+        raise ValueError(f"a tail begins at the start of a page, not at {format_lsn(start)}")
+    upto = Lsn(start + len(tail))
+    window = _Window(base=start, segment_size=segment_size, data=bytearray(tail))
     boundary = window.last_boundary(above=Lsn(start - 1))
     if boundary is None:
         return None

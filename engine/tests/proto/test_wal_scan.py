@@ -59,11 +59,12 @@ def test_find_end_is_the_last_end_or_the_switched_segment_s_end(log: list[int], 
     upto = built.start + data.draw(st.integers(1, len(built.data)))
     back = data.draw(st.integers(1, 1 + len(built.data) // PAGE))
     start = max(built.start, (upto - 1) // PAGE * PAGE - (back - 1) * PAGE)
-    found = wal.find_end(built.data[start - built.start : upto - built.start], Lsn(start), Lsn(upto), SEGMENT)
+    found = wal.find_end(Lsn(start), built.data[start - built.start : upto - built.start], SEGMENT)
     if found is None:
         assert last_end(built, upto) < start or upto < start + 40
     elif found.padding:
         assert found.end == upto + found.padding
+        assert found.end % SEGMENT == 0
         assert in_void(built, upto, upto)
     else:
         assert found.end == last_end(built, upto)
@@ -91,7 +92,7 @@ def test_another_page_than_the_expected_one_is_malformed(damage: int) -> None:
     built = build([100] * 100)
     built.data[damage] ^= 0xFF
     with pytest.raises(wal.WalMalformed):
-        wal.find_end(built.data[:PAGE], Lsn(built.start), Lsn(built.start + PAGE), SEGMENT)
+        wal.find_end(Lsn(built.start), built.data[:PAGE], SEGMENT)
 
 
 def test_memory_is_bounded_by_the_page_in_progress() -> None:
