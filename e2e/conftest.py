@@ -3,20 +3,24 @@
 KEEP=1 leaves the cluster for a look; REUSE=1 takes one that is there; DEPTH=full repeats the failovers.
 """
 
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pykube
 import pytest
+import yaml
 
 from e2e import evidence, images, kind
 from e2e.database import Database
-from e2e.process import OUT, run
+from e2e.process import OUT, ROOT, run
 from e2e.release import NAMESPACE, Release
 from e2e.report import Report, Scenario
 from e2e.workload import Client
 
-READERS = 2
+EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+READERS = int(EXAMPLE["spec"]["readers"])
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +53,11 @@ def release(cluster: kind.Kind) -> Release:
 
 
 @pytest.fixture(scope="session")
-def database(cluster: kind.Kind) -> Database:
+def database(cluster: kind.Kind) -> Iterator[Database]:
     """The DBCluster of `examples/quickstart.yaml`; the first scenario applies it."""
     api = pykube.HTTPClient(pykube.KubeConfig.from_file(str(cluster.kubeconfig)))
-    return Database(api=api, namespace="default", name="quickstart")
+    yield Database(api=api, namespace="default", name=EXAMPLE["metadata"]["name"])
+    api.session.close()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +77,7 @@ def scenario(request: pytest.FixtureRequest, report: Report, cluster: kind.Kind)
     yield line
     passed = getattr(request.node, "passed", False)
     report.end(line, "passed" if passed else "failed")
+    print(f"\n{json.dumps(line.to_json())}")  # noqa: T201
     if not passed:
         folder = evidence.collect(cluster, request.node.name, ("default", NAMESPACE))
         print(f"\nevidence in {folder.relative_to(OUT.parent.parent)}")  # noqa: T201
