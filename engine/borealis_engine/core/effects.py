@@ -27,7 +27,10 @@ class ImageExtent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persist:
-    """Append `records` to the journal with one write and one sync, then call `persisted(token)`; one is out at a time."""
+    """Append `records` to the journal with one write and one sync, then call `persisted(token)`.
+
+    One is out at a time; what arrives meanwhile goes into the next.
+    """
 
     token: int
     records: tuple[Record, ...]
@@ -95,7 +98,10 @@ class StoreImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeLog:
-    """Send [start, upto) as `LogData`; check `Node.serves(epoch)` after reading each piece, close `conn` if it is False."""
+    """Send [start, upto) as `LogData`.
+
+    Ask `Node.serves(epoch)` after reading each piece; close `conn` instead of sending if it is False.
+    """
 
     conn: Conn
     epoch: Epoch
@@ -121,9 +127,19 @@ class ServeImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readable:
-    """`Node.readable` or `Node.feed_history` grew."""
+    """`Node.readable` or `Node.feed_history` changed."""
 
     upto: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncated:
+    """Log above `end` is void: close every feed that was sent more.
+
+    That may be: D may lie inside a record, which recovery then cut off.
+    """
+
+    end: Lsn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +151,7 @@ class OutOfService:
 
 NodeEffect: TypeAlias = (
     Persist | Send | Close | Pull | LoadImage | CancelPull | PullImage | StoreImage
-    | ServeLog | ServeFeed | ServeImage | Readable | OutOfService
+    | ServeLog | ServeFeed | ServeImage | Readable | Truncated | OutOfService
 )  # fmt: skip
 
 
@@ -168,14 +184,20 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedImage:
-    """Elected `epoch` over an empty volume: make image 0, call `image_made`, upload it, `image_stored(member)` for each."""
+    """Elected `epoch` over an empty volume: make image 0, call `image_made`, upload it to every member.
+
+    Call `image_stored(member)` for each that has it.
+    """
 
     epoch: Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elected:
-    """The reign is established: four members hold its entry and end at `end` (S = E = D). WAL of `epoch` begins there."""
+    """The reign is established: four members hold its entry and end at `end` (S = E = D).
+
+    WAL of `epoch` begins there.
+    """
 
     epoch: Epoch
     history: History

@@ -7,12 +7,15 @@ means; node, store and simulator all use it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.history import epoch_of, held
 from borealis_engine.core.messages import History, Position
+
+NOBODY: Final = Epoch(0)
+NOWHERE: Final = Lsn(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """D, as announced in `epoch`."""
+    """D as announced in `epoch`, as far as the log goes here."""
 
     epoch: Epoch
     lsn: Lsn
@@ -64,13 +67,13 @@ Record: TypeAlias = Promised | Resigned | Entered | Logged | Committed
 class DurableState:
     """What the records add up to, log bytes apart."""
 
-    promised: Epoch = Epoch(0)
+    promised: Epoch = NOBODY
     owner: str = ""
     resigned: bool = False
     history: History = ()  # as entered: its last reigns may lie beyond `flush`, see `held`
-    flush: Lsn = Lsn(0)  # end of the log
-    committed_epoch: Epoch = Epoch(0)
-    committed: Lsn = Lsn(0)  # D, never above `flush`'s coverage: see `durable`
+    flush: Lsn = NOWHERE  # end of the log
+    committed_epoch: Epoch = NOBODY
+    committed: Lsn = NOWHERE  # D as far as it is held here: never above `flush`
 
     @property
     def start(self) -> Lsn:
@@ -89,13 +92,8 @@ class DurableState:
 
     @property
     def position(self) -> Position:
-        """What the node may claim in an election."""
+        """Reigns reached, and the end of the log."""
         return Position(history=self.held, flush=self.flush)
-
-    @property
-    def durable(self) -> Lsn:
-        """D as far as it is held here: readers may be fed up to this."""
-        return min(self.committed, self.flush)
 
 
 EMPTY = DurableState()
@@ -109,8 +107,8 @@ def apply(state: DurableState, record: Record) -> DurableState:
                 raise SafetyViolated(f"bytes at {lsn} on a log that ends at {state.flush}")
             return replace(state, flush=Lsn(lsn + len(data)))
         case Committed(epoch=epoch, lsn=lsn):
-            if (epoch, lsn) < (state.committed_epoch, state.committed):
-                raise SafetyViolated(f"D would fall from {state.committed} to {lsn}")
+            if (epoch, lsn) < (state.committed_epoch, state.committed) or lsn > state.flush:
+                raise SafetyViolated(f"D {lsn} after {state.committed} on a log that ends at {state.flush}")
             return replace(state, committed_epoch=epoch, committed=lsn)
         case Promised(epoch=epoch, owner=owner):
             if epoch <= state.promised:
@@ -124,12 +122,11 @@ def apply(state: DurableState, record: Record) -> DurableState:
 
 
 def _enter(state: DurableState, history: History, end: Lsn) -> DurableState:
-    if end < state.committed:
-        raise SafetyViolated(f"truncation at {end}, below D {state.committed}")
+    # D may lie inside a record that recovery cut off: it is cut too, else new bytes there would count as durable.
     same = bool(state.history) and state.history[0] == history[0]
     if end != history[0].start and not (same and state.start <= end <= state.flush):
         raise SafetyViolated(f"truncation at {end} of a log that ends at {state.flush}")
-    return replace(state, history=history, flush=end)
+    return replace(state, history=history, flush=end, committed=min(state.committed, end))
 
 
 def replay(records: Iterable[Record], state: DurableState = EMPTY) -> DurableState:

@@ -1,18 +1,43 @@
 """One storage node's side of the log protocol, as a pure state machine.
 
 Rules that live here: a promise is durable before it is answered and never broken; appends are contiguous; an ack
-covers only durable bytes of the promised epoch; truncation and entry are one record; D is believed only in an epoch
-whose entry is held; readers see nothing above D.
+covers only durable bytes of the promised epoch; D is believed only in an epoch whose entry is held; readers see
+nothing above D. Truncation and entry are in `joining`, the order of durability in `pipeline`.
 
 A shell gives messages and times in, drains `effects()` after every input and carries them out in order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
-from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect
-from borealis_engine.core.journal import DurableState
-from borealis_engine.core.messages import Envelope, History
+from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
+from borealis_engine.core.errors import SafetyViolated
+from borealis_engine.core.joining import Joining
+from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned
+from borealis_engine.core.messages import (
+    Ack,
+    Append,
+    Begin,
+    Canvass,
+    Consent,
+    Envelope,
+    GetImage,
+    History,
+    Message,
+    Position,
+    Promise,
+    PutImage,
+    Read,
+    Reason,
+    Refused,
+    Resign,
+    Solicit,
+    Subscribe,
+)
+from borealis_engine.core.pipeline import Pipeline
+from borealis_engine.core.serving import Serving
+from borealis_engine.core.tenure import Tenure
+from borealis_engine.core.watermark import Watermark
 
 
 class Node:
@@ -30,90 +55,304 @@ class Node:
         unfit: str = "",
     ) -> None:
         """Start from what the disk holds; `unfit` (e.g. disk lost) makes a node that refuses everything."""
-        raise NotImplementedError
+        self.member = member
+        self.config = config
+        self.unfit = unfit  # why the node is out of service; empty if it is not
+        self._pipe = Pipeline(durable)
+        self._images = dict(images)
+        self._tenure = Tenure(lease=lease, now=now)
+        self._effects: list[NodeEffect] = []
+        emit = self._effects.append
+        self._mark = Watermark(durable)
+        self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
+        self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
+        self._told: tuple[Lsn, History] = (self.readable, self.feed_history)
+        self._stream = 0  # newest of the owner's connections
+        self._beats: dict[Conn, int] = {}  # newest beat heard with data
+        self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
+        self._lagging = False
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
     @property
     def durable(self) -> DurableState:
         """What is on the disk, as far as `persisted` said."""
-        raise NotImplementedError
+        return self._pipe.held
 
     @property
-    def config(self) -> VolumeConfig:
-        """The configuration in force."""
-        raise NotImplementedError
+    def images(self) -> Mapping[str, ImageExtent]:
+        """The images here."""
+        return self._images
 
     @property
-    def unfit(self) -> str:
-        """Why the node is out of service; empty if it is not."""
-        raise NotImplementedError
+    def position(self) -> Position:
+        """What the node may claim in an election: nothing before all log that came with its image is there."""
+        state = self._pipe.held
+        extent = self._images.get(state.history[0].image) if state.history else None
+        if extent is None or state.flush < extent.end:
+            return Position(history=(), flush=NOWHERE)
+        return state.position
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of log that wait for the disk: pause pulling while it is large."""
+        return self._pipe.backlog
 
     @property
     def catching_up(self) -> bool:
         """Whether the writer or a pull says that log is missing here."""
-        raise NotImplementedError
+        return self._joining.active or self._lagging
 
     @property
     def readable(self) -> Lsn:
-        """Readers may be sent the log below this: D as far as it is held."""
-        raise NotImplementedError
+        """Readers may be sent the log below this: D as far as it is held here."""
+        return self._serving.readable
 
     @property
     def feed_history(self) -> History:
         """What readers may be told: reigns up to the one that announced D."""
-        raise NotImplementedError
+        return self._mark.history(self._pipe.held)
 
     def serves(self, epoch: Epoch) -> bool:
         """Whether a read bound to `epoch` may still be served (0: always); ask after reading each piece."""
-        raise NotImplementedError
+        return not self.unfit and self._serving.serves(epoch)
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
     def receive(self, conn: Conn, envelope: Envelope, now: float) -> None:
         """Take a message from a connection (any peer: writer, candidate, member, reader)."""
-        raise NotImplementedError
+        config = self.config
+        if not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
+            self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
+        elif self.unfit:
+            self._refuse(conn, Reason.UNFIT, self.unfit)
+        else:
+            self._in_service(lambda: self._dispatch(conn, envelope.message, now))
 
     def closed(self, conn: Conn) -> None:
         """The connection is gone: nothing is sent on it any more."""
-        raise NotImplementedError
+        self._beats.pop(conn, None)
+        self._serving.closed(conn)
 
     def persisted(self, token: int, now: float) -> None:
         """The records of Persist(token) are durable."""
-        raise NotImplementedError
+        self._in_service(lambda: self._pipe.persisted(token))
 
     def failed(self, reason: str) -> None:
         """The disk failed or is full: the node acks nothing from here on."""
-        raise NotImplementedError
+        if not self.unfit:
+            self.unfit = reason
+            self._effects.clear()  # an answer in there may rest on what is not durable
+            self._effects.append(OutOfService(reason=reason))
 
     def pulled(self, token: int, lsn: Lsn, data: bytes, now: float) -> None:
         """Bytes that Pull or LoadImage asked for, in order."""
-        raise NotImplementedError
+        self._in_service(lambda: self._joining.pulled(token, lsn, data, now))
 
     def pull_failed(self, token: int, now: float) -> None:
         """The donor refused, is gone, or ended early; asked again later by the node itself."""
-        raise NotImplementedError
+        self._joining.pull_failed(token, now)
 
     def image_arrived(self, image: str, extent: ImageExtent, now: float) -> None:
         """The blob is durable here (after PullImage or StoreImage)."""
-        raise NotImplementedError
+        self._images[image] = extent
+        self._serving.image_arrived(image)
+        self._in_service(lambda: self._joining.image_known(now))
 
     def image_failed(self, image: str, now: float) -> None:
-        """PullImage came to nothing."""
-        raise NotImplementedError
+        """PullImage came to nothing; asked again later by the node itself."""
+        self._joining.image_failed(now)
 
     def configure(self, config: VolumeConfig) -> None:
         """Keep the higher configuration."""
-        raise NotImplementedError
+        if config.version > self.config.version:
+            self.config = config
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""
-        raise NotImplementedError
+        self._in_service(lambda: self._tick(now))
+
+    def _tick(self, now: float) -> None:
+        self._joining.tick(now)
+        if self._mark.due is not None and now >= self._mark.due:
+            self._record_d()
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: not before the next input."""
-        raise NotImplementedError
+        if self.unfit:
+            return None
+        return min((t for t in (self._joining.deadline, self._mark.due) if t is not None), default=None)
 
     def effects(self) -> list[NodeEffect]:
         """Drain what is to be done, in order."""
-        raise NotImplementedError
+        drained = self._effects[:]
+        self._effects.clear()
+        return drained
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def _dispatch(self, conn: Conn, message: Message, now: float) -> None:
+        match message:
+            case Append():
+                self._append(conn, message, now)
+            case Canvass():
+                self._canvass(conn, message, now)
+            case Solicit():
+                self._solicit(conn, message, now)
+            case Begin():
+                self._begin(conn, message, now)
+            case Resign(epoch=epoch):
+                if epoch == self._pipe.seen.promised and not self._pipe.seen.resigned:
+                    self._pipe.add(Resigned(epoch=epoch))
+            case Read() | Subscribe() | GetImage() | PutImage():
+                self._serving.request(conn, message)
+            case _:
+                self._refuse(conn, Reason.UNKNOWN, f"{type(message).__name__} is not for a storage node")
+
+    def _canvass(self, conn: Conn, canvass: Canvass, now: float) -> None:
+        state, reason = self._pipe.seen, None
+        if not self._free_for(canvass.owner, now):
+            reason = Reason.LEASE
+        elif canvass.epoch <= state.promised:
+            reason = Reason.EPOCH
+        consent = Consent(
+            epoch=canvass.epoch,
+            granted=reason is None,
+            reason=reason,
+            promised=state.promised,
+            position=self.position,
+        )
+        self._effects.append(Send(conn=conn, message=consent))
+
+    def _free_for(self, owner: str, now: float) -> bool:
+        return owner == self._pipe.seen.owner or self._tenure.over(self._pipe.seen, now)
+
+    def _solicit(self, conn: Conn, solicit: Solicit, now: float) -> None:
+        """Promise, once everything buffered and the promise itself are durable; if asked again, answer again."""
+        state = self._pipe.seen
+        again = (solicit.epoch, solicit.owner) == (state.promised, state.owner) and not state.resigned
+        if not again:
+            if solicit.epoch <= state.promised or not self._free_for(solicit.owner, now):
+                self._promise(conn, solicit.epoch, granted=False)
+                return
+            self._joining.cancel()
+            self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
+            self._stream, self._lagging = 0, False
+            self._beats.clear()
+        self._tenure.heard(now)
+        self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
+
+    def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
+        """Answer with the position as it is now: after the promise."""
+        promised = self._pipe.seen.promised
+        promise = Promise(
+            epoch=epoch,
+            granted=granted and promised == epoch,
+            promised=promised,
+            position=self.position,
+            durable=self.readable,
+        )
+        self._effects.append(Send(conn=conn, message=promise))
+
+    def _begin(self, conn: Conn, begin: Begin, now: float) -> None:
+        if self._is_owner(conn, begin.epoch):
+            if len(begin.history) < 2 or begin.history[-1].epoch != begin.epoch:
+                self._refuse(conn, Reason.UNKNOWN, "a history that does not end with its own reign")
+                return
+            self._tenure.heard(now)
+            self._joining.begin(conn, begin, now)
+
+    def _is_owner(self, conn: Conn, epoch: Epoch) -> bool:
+        """Whether a message of `epoch` is of the promised reign; refused if it is not."""
+        state = self._pipe.seen
+        if epoch < state.promised or (epoch == state.promised and state.resigned):
+            self._refuse(conn, Reason.EPOCH, f"epoch {state.promised} is promised")
+        elif epoch > state.promised:
+            self._refuse(conn, Reason.GAP, f"epoch {epoch} was never promised here")
+        else:
+            return True
+        return False
+
+    def _append(self, conn: Conn, append: Append, now: float) -> None:
+        if not self._is_owner(conn, append.epoch):
+            return
+        if append.stream < self._stream:
+            self._refuse(conn, Reason.STALE, f"stream {append.stream} is older than {self._stream}")
+            return
+        self._stream = append.stream
+        self._tenure.heard(now)
+        if append.data and not self._store(conn, append):
+            return
+        self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
+        if not append.data and append.beat:
+            self._lagging = append.lsn > self._pipe.seen.flush
+            self._ack(conn, append.beat)
+
+    def _store(self, conn: Conn, append: Append) -> bool:
+        """Queue contiguous bytes of a reign whose entry is here, to be acked once durable."""
+        state = self._pipe.seen
+        if self._joining.active or state.epoch != append.epoch or append.lsn > state.flush:
+            self._refuse(conn, Reason.GAP, f"append at {append.lsn}, log of {state.epoch} ends at {state.flush}")
+            return False
+        if append.lsn < state.flush:
+            self._refuse(conn, Reason.STALE, f"append at {append.lsn}, the log ends at {state.flush}")
+            return False
+        self._pipe.add(Logged(lsn=append.lsn, data=append.data))
+        self._beats[conn] = append.beat
+        if conn not in self._acking:
+            self._acking.add(conn)
+            self._pipe.then(lambda: self._ack_synced(conn))
+        return True
+
+    def _ack_synced(self, conn: Conn) -> None:
+        """One ack for all that one sync took; none if the connection closed or another epoch was promised since."""
+        beat = self._beats.get(conn)
+        if beat is not None:
+            self._ack(conn, beat)
+
+    def _ack(self, conn: Conn, beat: int) -> None:
+        """Tell what is durable of the promised epoch: nothing before its entry is."""
+        held, promised = self._pipe.held, self._pipe.seen.promised
+        flush = held.flush if held.epoch == promised else NOWHERE
+        self._effects.append(Send(conn=conn, message=Ack(epoch=promised, flush=flush, beat=beat)))
+
+    def _refuse(self, conn: Conn, reason: Reason, message: str, config: str = "") -> None:
+        refused = Refused(
+            reason=reason,
+            promised=self._pipe.seen.promised,
+            generation=self.config.generation,
+            config=config,
+            message=message,
+        )
+        self._effects.append(Send(conn=conn, message=refused))
+
+    # --- around every input ---------------------------------------------------------------------------------------
+
+    def _in_service(self, work: Callable[[], None]) -> None:
+        """Do `work`, launch the next sync, and wake the feeds; out of service if it proves unsafe."""
+        if self.unfit:
+            return
+        try:
+            work()
+            self._settle()
+        except SafetyViolated as error:
+            self.failed(f"safety: {error}")
+
+    def _settle(self) -> None:
+        if not self._pipe.idle:
+            if self._pipe.ready:
+                self._record_d()
+            persist = self._pipe.launch()
+            if persist is not None:
+                self._acking.clear()
+                self._effects.append(persist)
+        told = (self.readable, self.feed_history)
+        if told != self._told:
+            self._told = told
+            self._effects.append(Readable(upto=told[0]))
+
+    def _record_d(self) -> None:
+        """Let D go with the next sync."""
+        record = self._mark.record(self._pipe.seen)
+        if record is not None:
+            self._pipe.add(record)

@@ -11,17 +11,18 @@ ALIGN: Final = 1024 * 1024  # bytes; tails begin on a multiple of it (a page and
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEnd:
-    """Where the last complete record of a log ends, and how many zeros follow if that is a segment switch.
+    """E, and how many of the bytes just below it are zeros that nobody holds.
 
-    E = end + zeros. Bytes of the log between `end` and E, if any, are zeros already.
+    E is the end of the last complete record; if that is a segment switch, the end of its segment, and then
+    `padding` is what the log lacks up to there.
     """
 
     end: Lsn
-    zeros: int = 0
+    padding: int = 0
 
 
 Scan: TypeAlias = Callable[[Lsn, bytes], LogEnd | None]
-"""`scan(start, tail)`: `tail` is the log from `start` (a multiple of ALIGN, or the image's first segment) to its end R.
+"""`scan(start, tail)`: `tail` is the log from `start` (a multiple of ALIGN, or the image's first byte) to its end R.
 
-None if no record ends in it: asked again with a longer tail. A zero-length remainder after the last record is normal.
+None if no record ends in it: asked again with a longer tail.
 """

@@ -1,0 +1,66 @@
+"""How a node becomes a holder of a reign's entry: truncation at the common point, image, missing log, entry.
+
+`next_step` decides from plain values what is still missing; the node carries it out and asks again. The order is:
+image, truncation and entry (one record), log that came with the image, log of a donor, padding, log of the reign.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.effects import ImageExtent
+from borealis_engine.core.history import common_point
+from borealis_engine.core.journal import DurableState, Entered, Logged
+from borealis_engine.core.messages import Begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantImage:
+    """The blob is not here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantImageLog:
+    """[start, upto) came with the image."""
+
+    start: Lsn
+    upto: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantLog:
+    """[start, upto) must come from the donor."""
+
+    start: Lsn
+    upto: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """Nothing is missing."""
+
+
+Step: TypeAlias = Entered | Logged | WantImage | WantImageLog | WantLog | Complete
+
+
+def next_step(begin: Begin, state: DurableState, extent: ImageExtent | None) -> Step:
+    """Say what comes next on the way to `begin`, for a log in `state` and the image's `extent` (None: not here)."""
+    if extent is None:
+        return WantImage()
+    if state.history != begin.history:
+        common = common_point(state.held, state.flush, begin.history)
+        return Entered(history=begin.history, end=begin.history[0].start if common is None else common)
+    return _next_log(begin, state.flush, extent)
+
+
+def _next_log(begin: Begin, flush: Lsn, extent: ImageExtent) -> Step:
+    start = begin.history[-1].start
+    if flush < min(extent.end, start):
+        return WantImageLog(start=flush, upto=min(extent.end, start))
+    if flush < start - begin.zeros:
+        return WantLog(start=flush, upto=Lsn(start - begin.zeros))
+    if flush < start:
+        return Logged(lsn=flush, data=bytes(start - flush))
+    if flush < begin.upto:
+        return WantLog(start=flush, upto=Lsn(begin.upto))
+    return Complete()

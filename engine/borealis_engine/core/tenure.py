@@ -1,0 +1,26 @@
+"""The node's side of the lease: may somebody else than the promised owner be let in?
+
+The owner serves reads while four nodes have heard it within the lease. A node that heard it neither consents to nor
+promises another, so two owners never both believe in their lease; a restarted node cannot know when it heard the
+owner and counts from its start.
+"""
+
+from borealis_engine.core.journal import DurableState
+
+
+class Tenure:
+    """When the promised owner was heard last. Times are seconds of the node's monotonic clock."""
+
+    __slots__ = ("_heard", "_lease")
+
+    def __init__(self, *, lease: float, now: float) -> None:
+        self._lease = lease
+        self._heard = now
+
+    def heard(self, now: float) -> None:
+        """The promised owner was heard, or somebody was promised."""
+        self._heard = now
+
+    def over(self, state: DurableState, now: float) -> bool:
+        """Whether the promised owner needs no longer be respected."""
+        return not state.promised or state.resigned or now - self._heard >= self._lease

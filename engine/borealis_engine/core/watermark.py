@@ -1,0 +1,52 @@
+"""D as one storage node knows it: what the owner of an epoch announced, and how much of that is here.
+
+D of an epoch speaks of that epoch's log. Bytes of a later reign are not durable because an older D lies above them:
+`here` stops where the next reign begins. D is believed only in an epoch whose entry is durable here.
+"""
+
+from typing import Final
+
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.journal import Committed, DurableState
+from borealis_engine.core.messages import History
+
+RECORD_S: Final = 1.0  # seconds after which D is recorded although nothing else is to be synced
+
+
+class Watermark:
+    """The highest D announced, in order of (epoch, LSN)."""
+
+    __slots__ = ("due", "epoch", "lsn")
+
+    def __init__(self, state: DurableState) -> None:
+        self.epoch: Epoch = state.committed_epoch
+        self.lsn: Lsn = state.committed
+        self.due: float | None = None  # when to record it at the latest
+
+    def announce(self, epoch: Epoch, lsn: Lsn, held: DurableState, now: float) -> None:
+        """Take the D that the owner of `epoch` announced, if it may be believed and is news."""
+        if held.epoch == epoch and (epoch, lsn) > (self.epoch, self.lsn):
+            self.epoch, self.lsn = epoch, lsn
+            if self.due is None:
+                self.due = now + RECORD_S
+
+    def here(self, state: DurableState) -> Lsn:
+        """How far D goes in the log of `state`."""
+        limit = min(self.lsn, state.flush)
+        for reign in reversed(state.history):
+            if reign.epoch <= self.epoch:
+                break
+            limit = min(limit, reign.start)
+        return limit
+
+    def history(self, state: DurableState) -> History:
+        """The reigns that D vouches for: later ones may yet be lost."""
+        return tuple(reign for reign in state.held if reign.epoch <= self.epoch)
+
+    def record(self, state: DurableState) -> Committed | None:
+        """Give the record that makes D durable behind `state`, if that is news."""
+        self.due = None
+        lsn = self.here(state)
+        if state.epoch < self.epoch or (self.epoch, lsn) <= (state.committed_epoch, state.committed):
+            return None
+        return Committed(epoch=self.epoch, lsn=lsn)
