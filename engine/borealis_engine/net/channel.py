@@ -1,7 +1,8 @@
 """One connection of the log protocol, either side: bytes in, envelopes out, over mTLS.
 
 Invariant: envelopes reach the receiver whole, in order, and only after the peer's role was accepted; after `closed`
-was told nothing more is. A peer that reads too slowly is dropped rather than buffered without end, since it can catch up from the log.
+was told nothing more is. A peer that reads too slowly is dropped rather than buffered without end, since it can catch
+up from the log.
 """
 
 import asyncio

@@ -24,8 +24,8 @@ FILE_HEADER: Final = 512  # bytes, zero-padded
 FRAME: Final = struct.Struct("<4sIIBBHQQ")  # nonce, crc, length, kind, flags, reserved, batch, lsn
 CRC_FROM: Final = 8  # the CRC covers the frame from its length on
 LAST: Final = 1  # flag: the batch ends here
-MAX_PAYLOAD: Final = 1 << 20
-_WINDOW: Final = 4 << 20
+MAX_PAYLOAD: Final = 8 << 20
+WINDOW: Final = 4 << 20  # bytes read at once when scanning
 
 ReadAt = Callable[[int, int], bytes]  # (size, offset) -> bytes, shorter at the end of the file only
 
@@ -107,29 +107,39 @@ def parse_frame(window: memoryview, at: int, nonce: bytes, offset: int) -> Frame
     return Frame(kind=kind, last=bool(flags & LAST), batch=batch, lsn=Lsn(lsn), offset=offset + at, payload=payload)
 
 
-def scan(read: ReadAt, nonce: bytes, start: int, end: int) -> Iterator[Frame]:
-    """Give the frames from `start` to the first place where none stands whole and right, at most up to `end`."""
-    base, window = start, memoryview(b"")
-    at = 0
+def scan(read: ReadAt, nonce: bytes, start: int, end: int, *, window: int = WINDOW) -> Iterator[Frame]:
+    """Give the frames from `start` to the first place where none stands whole and right, at most up to `end`.
+
+    `window` is how many bytes are read at once; a frame that is longer is read again with enough.
+    """
+    base, at, view = start, 0, memoryview(b"")
     while True:
-        frame = parse_frame(window, at, nonce, base)
+        frame = parse_frame(view, at, nonce, base)
         if frame is None:
-            if base + len(window) >= end or len(window) - at > FRAME.size + MAX_PAYLOAD:
-                return
             base, at = base + at, 0
-            window = memoryview(read(min(_WINDOW, end - base), base))
-            frame = parse_frame(window, at, nonce, base)
+            frame, view = _refill(read, nonce, base, end, window)
             if frame is None:
                 return
         yield frame
         at = frame.end - base
 
 
+def _refill(read: ReadAt, nonce: bytes, base: int, end: int, window: int) -> tuple[Frame | None, memoryview]:
+    """Read on at `base`: a window, and if the frame there is longer, all that a frame can need."""
+    view = memoryview(b"")
+    for size in (window, FRAME.size + MAX_PAYLOAD):
+        view = memoryview(read(max(0, min(size, end - base)), base))
+        frame = parse_frame(view, 0, nonce, base)
+        if frame is not None or len(view) < size:
+            return frame, view
+    return None, view
+
+
 def find_later(read: ReadAt, nonce: bytes, start: int, end: int, batch: int) -> Frame | None:
     """Search behind a broken frame for a whole one of a batch later than `batch`."""
     base = start
     while base < end:
-        window = memoryview(read(min(_WINDOW + MAX_PAYLOAD + FRAME.size, end - base), base))
+        window = memoryview(read(min(WINDOW + MAX_PAYLOAD + FRAME.size, end - base), base))
         data = bytes(window)
         at = data.find(nonce)
         while at >= 0:
@@ -137,7 +147,7 @@ def find_later(read: ReadAt, nonce: bytes, start: int, end: int, batch: int) -> 
             if frame is not None and frame.batch > batch:
                 return frame
             at = data.find(nonce, at + 1)
-        base += _WINDOW
+        base += WINDOW
     return None
 
 

@@ -9,15 +9,20 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.journal import DurableState, Entered, Logged, Record
 from borealis_engine.store.errors import DiskCorrupt, LogUnknown
+from borealis_engine.store.frames import FRAME
+from borealis_engine.store.records import PIECE
 
 POINT_EVERY = 256 * 1024  # bytes of log between two remembered frames
+HINTS = 64  # places remembered for those who follow the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Scan file `file` from `offset`, where a frame that begins at or below the wanted LSN stands; stop at `upto`."""
 
+    run: Lsn
     file: int
     offset: int
     upto: Lsn
@@ -39,17 +44,20 @@ class LogIndex:
         self._runs: list[_Run] = []
         self._starts: list[int] = []
         self._closed = True  # whether the next frame opens a run
+        self._hints: dict[int, tuple[int, int]] = {}
         self.cuts = 0  # truncations so far: whoever reads compares it before and after
 
-    @property
-    def start(self) -> Lsn | None:
-        """Give the first LSN held, or None when there is no log."""
-        return Lsn(self._starts[0]) if self._runs else None
-
-    @property
-    def end(self) -> Lsn | None:
-        """Give the LSN behind the last byte, or None when there is no log."""
-        return Lsn(self._runs[-1].end) if self._runs else None
+    def note(self, record: Record, before: DurableState, file: int, offset: int) -> None:
+        """Enter what a record, whose frame stands at `offset` of `file`, does to a log in state `before`."""
+        match record:
+            case Logged(lsn=lsn, data=data):
+                for at in range(0, len(data), PIECE):
+                    length = min(PIECE, len(data) - at)
+                    self.add(Lsn(lsn + at), length, file, offset + at + FRAME.size * (at // PIECE))
+            case Entered(history=history, end=end) if before.history[:1] == history[:1]:
+                self.truncate(end)
+            case Entered():
+                self.truncate(Lsn(0))
 
     def add(self, lsn: Lsn, length: int, file: int, offset: int) -> None:
         """Note a frame of `length` log bytes; DiskCorrupt unless it begins where the log ends."""
@@ -69,6 +77,7 @@ class LogIndex:
     def truncate(self, lsn: Lsn) -> None:
         """Forget all log at and above `lsn`."""
         self.cuts += 1
+        self._hints.clear()
         self._closed = True  # what comes next stands behind the dead bytes
         while self._runs and self._runs[-1].start >= lsn:
             self._runs.pop()
@@ -76,11 +85,22 @@ class LogIndex:
         if self._runs:
             self._runs[-1].end = min(self._runs[-1].end, lsn)
 
+    def hint(self, lsn: Lsn, place: Place, offset: int) -> None:
+        """Remember, after a read from `place`, that scanning for `lsn` may begin at `offset` of the same run.
+
+        Whoever follows the log asks for it next; another run that begins at `lsn` lies elsewhere.
+        """
+        if len(self._hints) >= HINTS:
+            self._hints.pop(next(iter(self._hints)))
+        self._hints[lsn] = (place.run, offset)
+
     def find(self, lsn: Lsn) -> Place:
         """Say where to read from `lsn` on; LogUnknown when that byte is not held."""
         at = bisect_right(self._starts, lsn) - 1
         if at < 0 or lsn >= self._runs[at].end:
             raise LogUnknown(f"log at {lsn} is not held")
         run = self._runs[at]
-        point = bisect_right(run.lsns, lsn) - 1
-        return Place(file=run.file, offset=run.offsets[point], upto=Lsn(run.end))
+        hinted, offset = self._hints.get(lsn, (-1, 0))
+        if hinted != run.start:
+            offset = run.offsets[bisect_right(run.lsns, lsn) - 1]
+        return Place(run=Lsn(run.start), file=run.file, offset=offset, upto=Lsn(run.end))

@@ -1,0 +1,180 @@
+"""The journal: what this member has promised and written, appended and synced before anyone hears of it.
+
+Nothing is overwritten in place. `append` makes all its records durable with one write and one sync, or fails for
+good: after a failed write or sync the journal refuses everything, because what the disk holds is not known any more.
+What is open to `read` was synced. One thread appends, another fills ahead, any may read.
+"""
+
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.journal import DurableState, Logged, Record, apply
+from borealis_engine.store.disk import Disk
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_errors
+from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, scan
+from borealis_engine.store.index import POINT_EVERY, LogIndex, Place
+from borealis_engine.store.journal_file import JournalFile, create_file
+from borealis_engine.store.records import LOGGED, PIECE, parts, render_batch, render_state
+
+NONCE = 4
+SLACK = 64 * 1024  # for heads of frames and records between those of the log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Bytes: of a file before the next one begins, filled ahead at least, filled in one go."""
+
+    file: int = 64 << 20
+    ahead: int = 8 << 20
+    step: int = 1 << 20
+
+
+class Journal:
+    """An open journal; `recovery.open_journal` makes one."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        *,
+        member: str,
+        sizes: Sizes,
+        files: dict[int, JournalFile],
+        state: DurableState,
+        index: LogIndex,
+        batch: int,
+    ) -> None:
+        self._disk = disk
+        self._member = member
+        self._sizes = sizes
+        self._files = files
+        self._state = state
+        self._index = index
+        self._batch = batch  # number of the last batch written
+        self._lock = threading.Lock()  # guards index and state between the appender and readers
+        self._failed = ""
+
+    @property
+    def state(self) -> DurableState:
+        """Give what is durable."""
+        return self._state
+
+    @property
+    def failed(self) -> str:
+        """Say why the journal refuses everything; empty while it works."""
+        return self._failed
+
+    @property
+    def bytes_used(self) -> int:
+        """Give the length of all files, with what is filled ahead."""
+        return sum(file.size() for file in self._files.values())
+
+    @property
+    def wants_fill(self) -> bool:
+        """Tell whether `fill` has something to do."""
+        last = self._last
+        return not self._failed and last.ahead < self._sizes.ahead and last.size() < self._sizes.file
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Make the records durable together; DiskFailed now and ever after if that does not succeed."""
+        if not records:
+            return
+        states = [self._state]
+        for record in records:
+            states.append(apply(states[-1], record))
+        frames = [list(parts(record)) for record in records]
+        with self._in_service():
+            self._rotate_for(sum(len(r.data) for r in records if isinstance(r, Logged)))
+            last = self._last
+            offset = last.append(render_batch(last.header.nonce, self._batch + 1, list(chain(*frames))))
+            self._batch += 1
+        with self._lock:
+            for record, before, its in zip(records, states, frames, strict=False):
+                self._index.note(record, before, last.header.number, offset)
+                offset += sum(FRAME.size + len(payload) for _, _, payload in its)
+            self._state = states[-1]
+
+    def read(self, start: Lsn, upto: Lsn, *, limit: int = PIECE) -> bytes:
+        """Give log from `start` up to `upto`, at most `limit` bytes and at least one, verified.
+
+        LogUnknown if `start` is not held (or was truncated meanwhile); DiskCorrupt if what is held is damaged.
+        """
+        if upto <= start:
+            return b""
+        with self._lock:
+            place = self._index.find(start)
+            cuts, file = self._index.cuts, self._files[place.file]
+        end = Lsn(min(upto, start + limit, place.upto))
+        pieces, behind = _collect(file, place, start, end)
+        with self._lock:
+            if self._index.cuts != cuts:
+                raise LogUnknown(f"log at {start} was truncated while it was read")
+            self._index.hint(end, place, behind)
+        return b"".join(pieces)
+
+    def fill(self) -> None:
+        """Write one step of zeros ahead; DiskFailed only if syncing failed (a full disk shows when appending)."""
+        last = self._last
+        try:
+            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.size())))
+        except OSError as error:
+            self._failed = f"filling the journal ahead: {error.strerror or error}"
+            raise DiskFailed(self._failed) from error
+
+    def close(self) -> None:
+        """Close all files; what was not appended is not there."""
+        self._failed = self._failed or "closed"
+        for file in self._files.values():
+            file.close()
+
+    @property
+    def _last(self) -> JournalFile:
+        return self._files[max(self._files)]
+
+    @contextmanager
+    def _in_service(self) -> Iterator[None]:
+        if self._failed:
+            raise DiskFailed(self._failed)
+        try:
+            with disk_errors("append to the journal"):
+                yield
+        except BaseException as error:
+            self._failed = str(error) or type(error).__name__
+            raise
+
+    def _rotate_for(self, size: int) -> None:
+        """Begin the next file if `size` more bytes of log do not fit; the old one loses what was filled ahead."""
+        old = self._last
+        if old.end + size <= self._sizes.file or self._batch == old.header.first_batch:
+            return
+        header = FileHeader(
+            member=self._member,
+            number=old.header.number + 1,
+            first_batch=self._batch + 1,
+            nonce=secrets.token_bytes(NONCE),
+        )
+        first = render_state(header.nonce, header.first_batch, self._state)
+        self._files[header.number] = create_file(self._disk, header, first)
+        self._batch += 1
+        old.seal()
+
+
+def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[list[memoryview], int]:
+    """Give the verified bytes of [start, end) from one file, and the offset behind the last frame used."""
+    pieces, at = list[memoryview](), int(start)
+    window = min(end - start + POINT_EVERY + SLACK, WINDOW)
+    for frame in scan(file.read, file.header.nonce, place.offset, file.end, window=window):
+        if frame.kind != LOGGED or frame.lsn + len(frame.payload) <= at:
+            continue
+        if frame.lsn > at:
+            break
+        piece = frame.payload[at - frame.lsn : end - frame.lsn]
+        pieces.append(piece)
+        at += len(piece)
+        if at >= end:
+            return pieces, (frame.end if frame.lsn + len(frame.payload) == end else frame.offset)
+    raise DiskCorrupt(f"log at {at} in journal file {file.header.number} is damaged")

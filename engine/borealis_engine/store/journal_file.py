@@ -1,0 +1,116 @@
+"""One file of the journal: appended by one thread, filled with zeros ahead by another, read by any.
+
+Zeros are written ahead so that a sync of appended bytes finds the file's blocks allocated and its length unchanged:
+it then costs one device flush and no metadata. Invariant: zeros are never written over appended bytes (the lock
+and `_filled`).
+"""
+
+import threading
+from collections.abc import Sequence
+
+from borealis_engine.store.disk import Buffer, Disk, File
+from borealis_engine.store.errors import DiskCorrupt, disk_errors
+from borealis_engine.store.frames import FILE_HEADER, FileHeader, parse_header, render_header
+
+FOLDER = "journal"
+SUFFIX = ".log"
+
+
+class JournalFile:
+    """An open journal file whose whole batches end at `end`."""
+
+    def __init__(self, file: File, header: FileHeader, end: int) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._filled = file.size()
+        self._sealed = False
+        self.header = header
+        self.end = end
+
+    @property
+    def ahead(self) -> int:
+        """Give how many bytes are filled beyond the end."""
+        return self._filled - self.end
+
+    def append(self, buffers: Sequence[Buffer]) -> int:
+        """Write and sync; give the offset of the first byte. On OSError the file must not be used any more."""
+        offset, size = self.end, sum(map(len, buffers))
+        if offset + size > self._filled:
+            with self._lock:
+                self._file.write(buffers, offset)
+                self._filled = max(self._filled, offset + size)
+        else:
+            self._file.write(buffers, offset)
+        self._file.sync()
+        self.end = offset + size
+        return offset
+
+    def fill(self, size: int) -> None:
+        """Write and sync `size` zeros behind what is filled, unless the file is sealed."""
+        with self._lock:
+            if self._sealed:
+                return
+            self._file.write((bytes(size),), self._filled)
+            self._filled += size
+        self._file.sync()
+
+    def seal(self) -> None:
+        """Cut what was filled ahead; nothing is appended any more."""
+        with self._lock:
+            self._sealed = True
+            self._file.truncate(self.end)
+            self._filled = self.end
+        self._file.sync()
+
+    def cut(self) -> None:
+        """Drop whatever stands behind the end, durably."""
+        with self._lock:
+            self._file.truncate(self.end)
+            self._filled = self.end
+        self._file.sync()
+
+    def sync(self) -> None:
+        """Make what was found in the file durable before anything of it is reported."""
+        self._file.sync()
+
+    def size(self) -> int:
+        """Give the length with what is filled ahead."""
+        return self._filled
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Read, mapping errors of the disk."""
+        with disk_errors(f"read of journal file {self.header.number}"):
+            return self._file.read(size, offset)
+
+    def close(self) -> None:
+        """Close the file, after a fill that may be under way."""
+        with self._lock:
+            self._sealed = True
+            self._file.close()
+
+
+def file_name(number: int) -> str:
+    """Give the name of the journal's file `number`, below the root."""
+    return f"{FOLDER}/{number:016d}{SUFFIX}"
+
+
+def create_file(disk: Disk, header: FileHeader, first: Sequence[Buffer]) -> JournalFile:
+    """Make a file that begins with the batch `first`; it has its name only once all of that is durable."""
+    name = file_name(header.number)
+    file = disk.create(f"{name}.new")
+    head = render_header(header)
+    file.write((head, *first), 0)
+    file.sync()
+    disk.rename(f"{name}.new", name)
+    disk.sync_directory(FOLDER)
+    return JournalFile(file, header, FILE_HEADER + sum(map(len, first)))
+
+
+def open_file(disk: Disk, name: str) -> JournalFile:
+    """Open a file by its name below FOLDER, with its end still to be found; DiskCorrupt if its header is damaged."""
+    with disk_errors(f"open of journal file {name}"):
+        file = disk.open(f"{FOLDER}/{name}")
+        header = parse_header(file.read(FILE_HEADER, 0))
+    if f"{header.number:016d}{SUFFIX}" != name:
+        raise DiskCorrupt(f"journal file {name} says that it is number {header.number}")
+    return JournalFile(file, header, FILE_HEADER)

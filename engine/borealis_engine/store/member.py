@@ -1,0 +1,90 @@
+"""The disk of one member as a whole: whose it is, its journal and its images.
+
+The identity file is written last when a disk is formatted, so a disk with an identity is whole. A disk without one is
+empty: it becomes this member only if formatting is allowed, since a member that lost its disk has broken promises
+it does not remember, and must count for nothing.
+"""
+
+import json
+from dataclasses import dataclass
+
+from borealis_engine.core.journal import EMPTY
+from borealis_engine.store import images, journal_file
+from borealis_engine.store.disk import Disk
+from borealis_engine.store.errors import DiskCorrupt, DiskForeign, DiskLost, disk_errors
+from borealis_engine.store.images import Images
+from borealis_engine.store.journal import Journal, Sizes
+from borealis_engine.store.recovery import DEFAULT_SIZES, create_journal, open_journal
+
+FORMAT = 1
+IDENTITY = "identity.json"
+_MAX_IDENTITY = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """What an opened disk holds."""
+
+    disk: Disk
+    journal: Journal
+    images: Images
+
+    @property
+    def bytes_used(self) -> int:
+        """Give the bytes that this member takes on its disk."""
+        return self.journal.bytes_used + self.images.bytes_used
+
+
+def open_store(disk: Disk, *, member: str, cluster_uid: str, allow_format: bool, sizes: Sizes = DEFAULT_SIZES) -> Store:
+    """Open the disk of a member, formatting an empty one if allowed.
+
+    DiskLost: it is empty and must not be formatted. DiskForeign: it is another's. DiskCorrupt, DiskFailed: it cannot be
+    trusted.
+    """
+    with disk_errors("opening the disk"):
+        if IDENTITY in disk.list(""):
+            _check_identity(disk, member=member, cluster_uid=cluster_uid)
+        elif allow_format:
+            _format(disk, member=member, cluster_uid=cluster_uid)
+        else:
+            raise DiskLost("the disk is empty although this member was formatted before")
+    journal = open_journal(disk, member=member, sizes=sizes)
+    return Store(disk=disk, journal=journal, images=Images(disk))
+
+
+def _format(disk: Disk, *, member: str, cluster_uid: str) -> None:
+    """Make an empty disk this member's; begun again from the start if a crash interrupted it."""
+    disk.make_folder(journal_file.FOLDER)
+    disk.make_folder(images.FOLDER)
+    left = [name for name in disk.list(journal_file.FOLDER) if name.endswith(journal_file.SUFFIX)]
+    if left:
+        journal = open_journal(disk, member=member)
+        pristine = journal.state == EMPTY
+        journal.close()
+        if not pristine:
+            raise DiskCorrupt(f"{IDENTITY} is missing, but the journal holds records")
+    else:
+        create_journal(disk, member=member)
+    text = json.dumps({"format": FORMAT, "member": member, "clusterUid": cluster_uid}) + "\n"
+    file = disk.create(f"{IDENTITY}.new")
+    file.write((text.encode(),), 0)
+    file.sync()
+    file.close()
+    disk.rename(f"{IDENTITY}.new", IDENTITY)
+    disk.sync_directory("")
+
+
+def _check_identity(disk: Disk, *, member: str, cluster_uid: str) -> None:
+    file = disk.open(IDENTITY)
+    try:
+        raw = json.loads(file.read(_MAX_IDENTITY, 0))
+        found = (raw["format"], raw["member"], raw["clusterUid"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DiskCorrupt(f"{IDENTITY} is unreadable: {error!r}") from error
+    finally:
+        file.close()
+    if found != (FORMAT, member, cluster_uid):
+        raise DiskForeign(
+            f"the disk belongs to member {found[1]} of cluster {found[2]} (format {found[0]}),"
+            f" not to member {member} of cluster {cluster_uid} (format {FORMAT})"
+        )
