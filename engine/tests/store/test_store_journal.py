@@ -3,9 +3,6 @@
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.journal import Entered, Logged, Promised
 from borealis_engine.core.messages import Reign
@@ -13,6 +10,8 @@ from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown
 from borealis_engine.store.journal import Journal, Sizes
 from borealis_engine.store.recovery import create_journal, open_journal
 from borealis_engine.store.testing import FakeDisk, PowerCut
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .journal_model import START, Model, random_batch
 

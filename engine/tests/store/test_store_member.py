@@ -4,9 +4,6 @@ import hashlib
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.effects import ImageExtent
 from borealis_engine.core.journal import Promised
@@ -14,6 +11,8 @@ from borealis_engine.proto.image import ImageDescription, render_head
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskForeign, DiskLost, ImageUnknown
 from borealis_engine.store.member import Store, open_store
 from borealis_engine.store.testing import FakeDisk, PowerCut
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MEMBER, CLUSTER = "00112233aabbccdd", "cluster-uid"
 START, END = Lsn(16 << 20), Lsn((16 << 20) + 1000)

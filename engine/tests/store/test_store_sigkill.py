@@ -19,13 +19,11 @@ def run_and_kill(root: Path, acks: int) -> int:
     command = [sys.executable, appender.__file__, str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        for _ in range(acks):
-            assert process.stdout.readline(), "the process ended by itself"
+        lines = [process.stdout.readline() for _ in range(acks)]
+        assert lines[-1], "the process ended by itself"
         process.kill()
-        rest = process.stdout.read()
-    lines = rest.splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    return int(whole[-1]) if whole else 0
+        lines += process.stdout.read().splitlines(keepends=True)
+    return int([line for line in lines if line.endswith(b"\n")][-1])
 
 
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
