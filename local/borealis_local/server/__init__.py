@@ -1,0 +1,1 @@
+"""The API server: store, verbs, watches and their HTTP face."""

@@ -1,0 +1,118 @@
+"""What a written object must pass: names, schema, rules, and what Kubernetes refuses to change."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from borealis_local.errors import Cause, bad_request, invalid
+from borealis_local.machinery import cel, crd, defaults, schema
+from borealis_local.machinery.resources import Resource
+
+Object = dict[str, Any]
+_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_RULE = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
+_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
+
+def prepare(resource: Resource, obj: Object) -> tuple[Object, list[str]]:
+    """Give the object pruned and with defaults, and the unknown fields that were dropped."""
+    if resource.schema is None:
+        return defaults.fill(resource.kind, obj), []
+    pruned, unknown = schema.prune(obj, resource.schema, root=True)
+    filled = schema.default(pruned, resource.schema)
+    return _without_nulls(filled, resource.schema), unknown
+
+
+def pruned(resource: Resource, obj: Object) -> tuple[Object, list[str]]:
+    """Give an apply configuration without unknown fields, and those."""
+    if resource.schema is None:
+        return obj, []
+    known, unknown = schema.prune(obj, resource.schema, root=True)
+    return known, unknown
+
+
+def _without_nulls(obj: Object, node: Mapping[str, Any]) -> Object:
+    """Drop the nulls of fields that are not nullable, as the structural default pass does."""
+    known = node.get("properties", {})
+    result = {}
+    for key, value in obj.items():
+        child = known.get(key, {})
+        if value is None and not child.get("nullable") and "default" in child:
+            continue
+        result[key] = _without_nulls(value, child) if isinstance(value, dict) else value
+    return result
+
+
+def refuse_unknown(resource: Resource, unknown: list[str]) -> None:
+    """ApiError 400 naming the unknown fields, for fieldValidation=Strict."""
+    if unknown:
+        listed = ", ".join(f'unknown field "{u}"' for u in unknown)
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {listed}"
+        )
+
+
+def check(resource: Resource, obj: Object, old: Object | None) -> None:
+    """ApiError 422 with everything that is wrong with the object."""
+    found = _metadata(resource, obj, old)
+    if resource.schema is not None:
+        found += schema.validate(obj, resource.schema, root=True)
+        if not found:
+            found += cel.violations(obj, resource.schema, old if old is not None else cel.ABSENT)
+    elif resource.kind == "CustomResourceDefinition":
+        found += crd.check(obj)
+    elif old is not None:
+        found += defaults.frozen(resource.kind, old, obj)
+    if found:
+        raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), found)
+
+
+def _metadata(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
+    metadata, found = obj["metadata"], []
+    if old is None:
+        rule, pattern = (_LABEL_RULE, _LABEL) if resource.kind == "Service" else (_SUBDOMAIN_RULE, _SUBDOMAIN)
+        name, longest = str(metadata.get("name", "")), 63 if resource.kind == "Service" else 253
+        if not pattern.match(name):
+            found.append(_invalid("metadata.name", name, rule))
+        if len(name) > longest:
+            found.append(_invalid("metadata.name", name, f"must be no more than {longest} characters"))
+    for value in (metadata.get("labels") or {}).values():
+        if not isinstance(value, str) or not _LABEL_VALUE.match(value):
+            found.append(_invalid("metadata.labels", str(value), _VALUE_RULE))
+        elif len(value) > 63:
+            found.append(_invalid("metadata.labels", value, "must be no more than 63 bytes"))
+    return found + _finalizers(metadata, old)
+
+
+def _finalizers(metadata: Object, old: Object | None) -> list[Cause]:
+    if old is None or "deletionTimestamp" not in old["metadata"]:
+        return []
+    fresh = [f for f in metadata.get("finalizers") or [] if f not in (old["metadata"].get("finalizers") or [])]
+    if not fresh:
+        return []
+    listed = ", ".join(f'"{f}"' for f in fresh)
+    text = (
+        "Forbidden: no new finalizers can be added if the object is being deleted, "
+        f"found new finalizers []string{{{listed}}}"
+    )
+    return [Cause(reason="FieldValueForbidden", message=text, field="metadata.finalizers")]
+
+
+def _invalid(field: str, value: str, rule: str) -> Cause:
+    return Cause(reason="FieldValueInvalid", message=f'Invalid value: "{value}": {rule}', field=field)
