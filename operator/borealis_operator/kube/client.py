@@ -31,9 +31,9 @@ async def connect() -> "ApiServer":
     configuration = transport.Configuration()
     try:
         if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-            credentials.load_incluster_config(client_configuration=configuration)
+            credentials.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            await credentials.load_kube_config(client_configuration=configuration)
+            await credentials.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except credentials.ConfigException as error:
         raise KubeError(f"no access to a Kubernetes API: {error}; set KUBECONFIG") from error
     return ApiServer(transport.ApiClient(configuration))

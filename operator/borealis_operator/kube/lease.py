@@ -5,13 +5,16 @@ may take over. The other starts to count when it sees the record, by its own clo
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from borealis_operator.api.errors import Conflict, KubeError, NotFound
+from borealis_operator.api.errors import Conflict, KubeDown, KubeError, NotFound
 from borealis_operator.kube.port import Kube, Object
+
+log = logging.getLogger(__name__)
 
 DURATION_S: Final = 6.0
 RETRY_S: Final = 1.0
@@ -34,7 +37,12 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until this operator holds the Lease."""
-        while not await self._try(asyncio.get_running_loop().time()):
+        while True:
+            try:
+                if await self._try(asyncio.get_running_loop().time()):
+                    return
+            except KubeDown as error:
+                log.warning("cannot reach the Kubernetes API: %s", error)
             await asyncio.sleep(RETRY_S)
 
     async def keep(self) -> None:

@@ -1,0 +1,141 @@
+"""Carries out actions in order; a failure of the Kubernetes API ends the pass, a deaf agent does not.
+
+Whatever was not done is planned again by the next pass from what is then true.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from borealis_operator.api.cluster import Cluster
+from borealis_operator.api.errors import AgentError, NotFound, StateBroken
+from borealis_operator.api.names import API_VERSION, TLS_ROLES, ca_name, tls_name
+from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
+from borealis_operator.kube.port import Kube
+from borealis_operator.observe.port import Agents
+from borealis_operator.plan import actions as do
+from borealis_operator.plan.facts import Facts
+from borealis_operator.render.objects import render_event
+from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """Effects of one operator."""
+
+    kube: Kube
+    agents: Agents
+
+    async def execute(self, facts: Facts, actions: Sequence[do.Action]) -> None:
+        """Carry out the actions in order."""
+        for action in actions:
+            log_action(facts.cluster, action)
+            await self._do(facts, action)
+
+    async def _do(self, facts: Facts, action: do.Action) -> None:
+        namespace = facts.cluster.key.namespace
+        match action:
+            case do.Create():
+                await self.kube.create(action.manifest)
+            case do.Apply():
+                await self.kube.apply(action.manifest)
+            case do.Replace():
+                await self.kube.replace(action.manifest)
+            case do.Patch():
+                await self._patch(namespace, action)
+            case do.Delete():
+                await self._delete(namespace, action)
+            case do.MakeCertificates():
+                await self._make_certificates(facts, action.roles)
+            case do.MakeMaster():
+                await self.kube.create(render_master(facts.cluster, secrets.token_urlsafe(24)))
+            case do.Announce():
+                await self.announce(facts.cluster, action, now=facts.now)
+            case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
+                await self._ask(action)
+            case _:
+                assert_never(action)
+
+    async def announce(self, cluster: Cluster, action: do.Announce, *, now: float) -> None:
+        """Post an event on the DBCluster."""
+        involved = {
+            "apiVersion": API_VERSION,
+            "kind": "DBCluster",
+            "name": cluster.name,
+            "namespace": cluster.key.namespace,
+            "uid": cluster.uid,
+        }
+        name = f"{cluster.name}.{secrets.token_hex(8)}"
+        await self.kube.create(
+            render_event(involved, name, action.reason, action.message, warning=action.warning, now=now)
+        )
+
+    async def _patch(self, namespace: str, action: do.Patch) -> None:
+        try:
+            await self.kube.patch(action.kind, namespace, action.name, action.body, status=action.status)
+        except NotFound:
+            if action.kind == "DBCluster":
+                raise
+
+    async def _delete(self, namespace: str, action: do.Delete) -> None:
+        with contextlib.suppress(NotFound):
+            await self.kube.delete(action.kind, namespace, action.name, uid=action.uid)
+
+    async def _ask(self, action: do.PushVolume | do.AskPromotion | do.SetDatabase) -> None:
+        try:
+            match action:
+                case do.PushVolume():
+                    await self.agents.push_volume(action.pod.uid, action.config)
+                case do.AskPromotion():
+                    await self.agents.promote(action.pod.uid)
+                case do.SetDatabase():
+                    await self.agents.set_database(action.pod.uid, action.database)
+                case _:
+                    assert_never(action)
+        except AgentError as error:
+            log.warning("%s did not obey: %s", action.pod.name, error)
+
+    async def _make_certificates(self, facts: Facts, roles: Sequence[str]) -> None:
+        cluster = facts.cluster
+        authority = await self._authority(facts)
+        for role in roles:
+            leaf = issue_leaf(authority, cluster.uid, role)
+            await self.kube.create(render_leaf(cluster, role, authority.certificate, leaf.certificate, leaf.key))
+
+    async def _authority(self, facts: Facts) -> Pair:
+        """Give the cluster's authority; a new one only if nobody bears a certificate of an older one."""
+        cluster = facts.cluster
+        live = facts.live("Secret", ca_name(cluster.name))
+        if live is not None:
+            return Pair(certificate=read_secret(live, "tls.crt"), key=read_secret(live, "tls.key"))
+        if any(facts.live("Secret", tls_name(cluster.name, role)) for role in TLS_ROLES):
+            raise StateBroken(
+                f"Secret {ca_name(cluster.name)!r} is gone although certificates of it are in use; restore it, or "
+                "delete all of the cluster's -tls- Secrets and its pods"
+            )
+        authority = make_authority(cluster.uid)
+        await self.kube.create(render_ca(cluster, authority.certificate, authority.key))
+        return authority
+
+
+def log_action(cluster: Cluster, action: do.Action) -> None:
+    """Log one decision; statuses and address books are not worth a line."""
+    extra = {"cluster": str(cluster.key)}
+    match action:
+        case do.Create() | do.Apply() | do.Replace():
+            name = action.manifest["metadata"]["name"]
+            verb = type(action).__name__.lower()
+            log.info("%s %s %s", verb, action.manifest["kind"], name, extra=extra)
+        case do.Delete():
+            log.info("delete %s %s", action.kind, action.name, extra=extra)
+        case do.Announce():
+            log.info("%s: %s", action.reason, action.message, extra=extra)
+        case do.AskPromotion() | do.SetDatabase():
+            log.info("%s %s", type(action).__name__, action.pod.name, extra=extra)
+        case _:
+            log.debug("%s", type(action).__name__, extra=extra)

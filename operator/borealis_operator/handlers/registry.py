@@ -1,0 +1,106 @@
+"""The handlers: what kopf calls, and what they call in turn."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import kopf
+
+from borealis_operator.api.cluster import ClusterKey
+from borealis_operator.api.errors import KubeError
+from borealis_operator.api.fields import section
+from borealis_operator.api.names import GROUP, LABEL_CLUSTER, LABEL_MANAGED, MANAGER, VERSION
+from borealis_operator.kube.port import Kube
+from borealis_operator.reconcile.kicks import Kicks
+from borealis_operator.reconcile.reconciler import Reconciler
+from borealis_operator.reconcile.removal import Remover
+from borealis_operator.reconcile.snapshots import tend_snapshot
+
+log = logging.getLogger(__name__)
+
+REMOVAL_S: Final = 0.5
+CHILDREN: Final = (("", "v1", "pods"), ("", "v1", "services"), ("discovery.k8s.io", "v1", "endpointslices"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What the handlers need."""
+
+    kube: Kube
+    kicks: Kicks[ClusterKey]
+    reconciler: Reconciler
+    remover: Remover
+
+
+def make_registry(wiring: Wiring) -> kopf.OperatorRegistry:
+    """Register all handlers."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(login)
+    _wire_clusters(registry, wiring)
+    _wire_children(registry, wiring)
+    _wire_snapshots(registry, wiring)
+    return registry
+
+
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Find the API server in the same way as our own client does."""
+    inside = os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG")
+    return kopf.login_with_service_account(**kwargs) if inside else kopf.login_with_kubeconfig(**kwargs)
+
+
+def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
+    @kopf.daemon(GROUP, VERSION, "dbclusters", registry=registry, cancellation_timeout=5.0)
+    async def cluster(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        key = ClusterKey(namespace=namespace or "", name=name)
+        while not stopped:
+            delay = await wiring.reconciler.once(key)
+            await wiring.kicks.wait(key, timeout=delay)
+
+    @kopf.on.event(GROUP, VERSION, "dbclusters", registry=registry)
+    async def kick(namespace: str | None, name: str, **_: Any) -> None:
+        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=name))
+
+    @kopf.on.delete(GROUP, VERSION, "dbclusters", registry=registry)
+    async def remove(namespace: str | None, name: str, **_: Any) -> None:
+        key = ClusterKey(namespace=namespace or "", name=name)
+        while not await _remove_once(wiring, key):
+            await wiring.kicks.wait(key, timeout=REMOVAL_S)
+        wiring.kicks.forget(key)
+        log.info("%s is deleted", key)
+
+
+async def _remove_once(wiring: Wiring, key: ClusterKey) -> bool:
+    try:
+        return await wiring.remover.once(key)
+    except KubeError as error:
+        log.warning("deletion of %s: %s", key, error)
+        await asyncio.sleep(REMOVAL_S)
+        return False
+
+
+def _wire_children(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
+    async def child(namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
+        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=labels.get(LABEL_CLUSTER, "")))
+
+    for resource in CHILDREN:
+        kopf.on.event(*resource, registry=registry, labels={LABEL_MANAGED: MANAGER})(child)
+
+    @kopf.on.event(GROUP, VERSION, "dbinstances", registry=registry)
+    async def instance(namespace: str | None, body: kopf.Body, **_: Any) -> None:
+        name = str(section(body, "spec").get("clusterName", ""))
+        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=name))
+
+
+def _wire_snapshots(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
+    @kopf.on.event(GROUP, VERSION, "snapshots", registry=registry)
+    async def snapshot(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            return
+        try:
+            await tend_snapshot(wiring.kube, dict(body), now=time.time())
+        except KubeError as error:
+            log.warning("status of a Snapshot: %s", error)

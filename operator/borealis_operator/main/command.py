@@ -1,0 +1,179 @@
+"""The command: parse options, win the Lease, run the handlers, and leave at once if the Lease is lost."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kopf
+
+from borealis_operator.api.catalogue import ENV_ENGINE_IMAGES, Catalogue, parse_catalogue
+from borealis_operator.api.cluster import ClusterKey
+from borealis_operator.api.errors import KubeError, NotFound, OperatorError
+from borealis_operator.handlers.registry import Wiring, make_registry
+from borealis_operator.handlers.settings import make_settings
+from borealis_operator.kube.client import ApiServer, connect
+from borealis_operator.kube.lease import Lease
+from borealis_operator.main.health import Health
+from borealis_operator.main.logs import set_up_logs
+from borealis_operator.observe.links import AgentLinks
+from borealis_operator.reconcile.kicks import Kicks
+from borealis_operator.reconcile.reconciler import Reconciler
+from borealis_operator.reconcile.removal import Remover
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line and the environment say."""
+
+    namespaces: tuple[str, ...]
+    lease_namespace: str
+    lease_name: str
+    probe_address: str
+    probe_port: int
+    plain: bool
+    verbose: bool
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the operator until a signal; exit code 1 when it could not go on, 2 when it was called wrongly."""
+    options = parse_options(argv)
+    set_up_logs(plain=options.plain, verbose=options.verbose)
+    try:
+        catalogue = parse_catalogue(os.environ.get(ENV_ENGINE_IMAGES, ""))
+    except OperatorError as error:
+        sys.exit(f"borealis-operator: {error}")
+    try:
+        asyncio.run(serve(options, catalogue))
+    except OperatorError as error:
+        log.error("%s", error)
+        sys.exit(1)
+
+
+def parse_options(argv: Sequence[str] | None) -> Options:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="borealis-operator",
+        description="Runs DBClusters on Kubernetes. Reaches the API by its service account, or by KUBECONFIG.",
+        epilog=f'{ENV_ENGINE_IMAGES} names the engine images: {{"17": "image:tag"}}',
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve this namespace only; may be repeated (default: all namespaces)",
+    )
+    parser.add_argument(
+        "--lease-namespace",
+        default=os.environ.get("POD_NAMESPACE", "default"),
+        metavar="NAME",
+        help="namespace of the Lease by which one of several operators works (default: POD_NAMESPACE)",
+    )
+    parser.add_argument("--lease-name", default="borealis-operator", metavar="NAME", help="name of that Lease")
+    parser.add_argument(
+        "--probe-address",
+        default=os.environ.get("POD_IP", "127.0.0.1"),
+        metavar="IP",
+        help="address of /healthz, /readyz and /metrics (default: POD_IP, else loopback)",
+    )
+    parser.add_argument("--probe-port", type=int, default=7402, metavar="PORT", help="their port; 0 for none")
+    parser.add_argument("--plain-logs", action="store_true", help="log text instead of JSON")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    given = parser.parse_args(argv)
+    return Options(
+        namespaces=tuple(given.namespace),
+        lease_namespace=given.lease_namespace,
+        lease_name=given.lease_name,
+        probe_address=given.probe_address,
+        probe_port=given.probe_port,
+        plain=given.plain_logs,
+        verbose=given.verbose,
+    )
+
+
+async def serve(options: Options, catalogue: Catalogue) -> None:
+    """Be alive, wait for the API and for the Lease, then run the handlers until a signal."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, os._exit, 0)  # while standing by; kopf takes the signals over later
+    health, api = Health(), await connect()
+    runner = await health.serve(options.probe_address, options.probe_port) if options.probe_port else None
+    try:
+        await wait_for_api(api, options)
+        health.ready = True
+        await lead(options, catalogue, api, health)
+    finally:
+        if runner:
+            await runner.cleanup()
+        await api.close()
+
+
+async def wait_for_api(api: ApiServer, options: Options) -> None:
+    """Wait until the API server serves DBClusters; say so when it does not."""
+    namespace = options.namespaces[0] if options.namespaces else ""
+    while True:
+        try:
+            await api.list("DBCluster", namespace)
+            return
+        except NotFound:
+            log.warning("the API server knows no DBClusters yet; apply the CRDs")
+        except KubeError as error:
+            log.warning("the API server does not answer yet: %s", error)
+        await asyncio.sleep(1.0)
+
+
+async def lead(options: Options, catalogue: Catalogue, api: ApiServer, health: Health) -> None:
+    """Win the Lease, run the handlers, and give the Lease up in the end."""
+    holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    lease = Lease(kube=api, namespace=options.lease_namespace, name=options.lease_name, holder=holder)
+    await lease.acquire()
+    log.info("%s holds the Lease %s/%s", holder, options.lease_namespace, options.lease_name)
+    health.leading = True
+    keeper = asyncio.create_task(lease.keep(), name="lease")
+    keeper.add_done_callback(_exit_on_loss)
+    try:
+        await run_handlers(options, catalogue, api)
+    finally:
+        keeper.remove_done_callback(_exit_on_loss)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        try:
+            await lease.release()
+        except KubeError as error:
+            log.info("the Lease is left to expire: %s", error)
+
+
+async def run_handlers(options: Options, catalogue: Catalogue, api: ApiServer) -> None:
+    """Run kopf with our handlers until a signal."""
+    kicks: Kicks[ClusterKey] = Kicks()
+    links = AgentLinks(kicks.kick)
+    reconciler = Reconciler(kube=api, agents=links, catalogue=catalogue, wall=time.time, clock=time.monotonic)
+    wiring = Wiring(kube=api, kicks=kicks, reconciler=reconciler, remover=Remover(kube=api, agents=links))
+    try:
+        await kopf.operator(
+            registry=make_registry(wiring),
+            settings=make_settings(),
+            clusterwide=not options.namespaces,
+            namespaces=options.namespaces,
+            standalone=True,
+        )
+    finally:
+        await links.close()
+
+
+def _exit_on_loss(task: asyncio.Task[None]) -> None:
+    """Leave the process without ceremony: whoever holds the Lease now must find nobody else at work."""
+    if not task.cancelled():
+        log.critical("the Lease is lost: %s", task.exception())
+        logging.shutdown()
+        os._exit(1)

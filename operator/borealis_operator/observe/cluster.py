@@ -1,0 +1,144 @@
+"""Facts of one cluster: every kind of object listed once, in parallel, then joined with the word of the agents."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from borealis_engine.contract.volume import VolumeConfig
+
+from borealis_operator.api.cluster import Cluster, ClusterKey
+from borealis_operator.api.errors import NotFound, StateBroken
+from borealis_operator.api.fields import section, timestamp
+from borealis_operator.api.instance import Instance, parse_instance
+from borealis_operator.api.names import (
+    ANNOTATION_ZONE,
+    LABEL_COMPONENT,
+    LABEL_INSTANCE,
+    LABEL_ROLE,
+    LABEL_ZONE,
+    VOLUME_KEY,
+    cluster_selector,
+    tls_name,
+    volume_name,
+)
+from borealis_operator.kube.port import Kube, Object
+from borealis_operator.observe.port import Agents, Credentials
+from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
+from borealis_operator.render.secrets import read_secret
+
+OWN_KINDS: Final = ("Pod", "PersistentVolumeClaim", "Service", "EndpointSlice", "Secret", "ConfigMap")
+
+
+async def observe_cluster(
+    kube: Kube, agents: Agents, cluster: Cluster, *, now: float, entropy: str, asked: Asked | None
+) -> Facts:
+    """Read everything that a pass of `cluster` may base a decision on."""
+    objects = await list_objects(kube, cluster.key)
+    instances, nodes, password = await asyncio.gather(
+        kube.list("DBInstance", cluster.key.namespace), kube.list("Node", ""), _user_password(kube, cluster)
+    )
+    raw_pods = [o for (kind, _), o in objects.items() if kind == "Pod"]
+    await _follow(agents, cluster, objects, raw_pods)
+    return Facts(
+        cluster=cluster,
+        now=now,
+        entropy=entropy,
+        nodes=tuple(_node(n) for n in nodes),
+        pods=tuple(read_pod(p, agents.latest(p["metadata"]["uid"])) for p in raw_pods),
+        instances=_instances(instances, cluster.name),
+        volume=_volume(objects.get(("ConfigMap", volume_name(cluster.name)))),
+        objects=objects,
+        user_password=password,
+        asked=asked,
+    )
+
+
+async def list_objects(kube: Kube, key: ClusterKey) -> dict[tuple[str, str], Object]:
+    """Give all objects that the operator made for a cluster, by (kind, name); DBInstances are not among them."""
+    selector = cluster_selector(key.name)
+    lists = await asyncio.gather(*(kube.list(k, key.namespace, selector=selector) for k in OWN_KINDS))
+    return {
+        (kind, o["metadata"]["name"]): {"kind": kind, **o}
+        for kind, found in zip(OWN_KINDS, lists, strict=True)
+        for o in found
+    }
+
+
+def read_pod(raw: Object, agent: Agent) -> Pod:
+    """Join a live Pod with the word of its agent."""
+    metadata, status = raw["metadata"], section(raw, "status")
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    conditions = {c.get("type"): c for c in status.get("conditions") or ()}
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        component=labels.get(LABEL_COMPONENT, ""),
+        instance=labels.get(LABEL_INSTANCE, ""),
+        node=section(raw, "spec").get("nodeName") or "",
+        zone=annotations.get(ANNOTATION_ZONE, ""),
+        ip=status.get("podIP") or "",
+        phase=status.get("phase") or "Pending",
+        terminating=bool(metadata.get("deletionTimestamp")),
+        unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
+        created=timestamp(metadata.get("creationTimestamp")),
+        role=labels.get(LABEL_ROLE, ""),
+        agent=agent,
+    )
+
+
+async def _follow(
+    agents: Agents, cluster: Cluster, objects: Mapping[tuple[str, str], Object], pods: Iterable[Object]
+) -> None:
+    secret = objects.get(("Secret", tls_name(cluster.name, "operator")))
+    if secret is None:
+        return
+    credentials = Credentials(
+        ca=read_secret(secret, "ca.crt"),
+        certificate=read_secret(secret, "tls.crt"),
+        key=read_secret(secret, "tls.key"),
+    )
+    addresses = {
+        p["metadata"]["uid"]: ip
+        for p in pods
+        if (ip := section(p, "status").get("podIP")) and section(p, "status").get("phase") == "Running"
+    }
+    await agents.follow(cluster.key, credentials, addresses)
+
+
+async def _user_password(kube: Kube, cluster: Cluster) -> str:
+    if not cluster.spec.master_secret:
+        return ""
+    try:
+        return read_secret(await kube.get("Secret", cluster.key.namespace, cluster.spec.master_secret), "password")
+    except NotFound:
+        return ""
+
+
+def _instances(raw: Iterable[Object], cluster: str) -> tuple[Instance, ...]:
+    own = [i for i in raw if section(i, "spec").get("clusterName") == cluster]
+    return tuple(sorted((parse_instance(i) for i in own), key=lambda i: i.name))
+
+
+def _node(raw: Object) -> Node:
+    metadata = raw["metadata"]
+    conditions: dict[str, Any] = {
+        c.get("type"): c.get("status") for c in section(raw, "status").get("conditions") or ()
+    }
+    return Node(
+        name=metadata["name"],
+        zone=(metadata.get("labels") or {}).get(LABEL_ZONE, ""),
+        ready=conditions.get("Ready") == "True",
+        schedulable=not section(raw, "spec").get("unschedulable"),
+    )
+
+
+def _volume(raw: Object | None) -> Volume | None:
+    if raw is None:
+        return None
+    try:
+        config = VolumeConfig.from_json(raw["data"][VOLUME_KEY])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateBroken(
+            f"ConfigMap {raw['metadata']['name']!r} does not hold the volume's membership; restore it from a backup"
+        ) from error
+    return Volume(config=config, resource_version=raw["metadata"]["resourceVersion"])

@@ -1,0 +1,51 @@
+"""The port to the agents: their latest word, and the few things that may be asked of them.
+
+Commands raise `AgentDown` when there is no answer in time and `AgentRefused` when the answer is no.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from borealis_engine.contract.status import DatabaseSpec
+from borealis_engine.contract.volume import VolumeConfig
+
+from borealis_operator.api.cluster import ClusterKey
+from borealis_operator.plan.facts import Agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """The operator's leaf certificate for one cluster, PEM."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+class Agents(Protocol):
+    """All agents and storage nodes of all clusters, by pod uid."""
+
+    async def follow(self, key: ClusterKey, credentials: Credentials, addresses: Mapping[str, str]) -> None:
+        """Listen to exactly these pods (uid to IP) of a cluster, and give new ones a moment to be heard."""
+        ...
+
+    def latest(self, uid: str) -> Agent:
+        """Give the latest word of a pod."""
+        ...
+
+    async def push_volume(self, uid: str, config: VolumeConfig) -> None:
+        """Tell a pod the volume configuration."""
+        ...
+
+    async def promote(self, uid: str) -> None:
+        """Ask an instance to become the writer."""
+        ...
+
+    async def set_database(self, uid: str, database: DatabaseSpec) -> None:
+        """Have the writer make roles, password and first database true."""
+        ...
+
+    async def forget(self, key: ClusterKey) -> None:
+        """Cease to listen to a cluster."""
+        ...

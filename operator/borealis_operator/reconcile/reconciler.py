@@ -1,0 +1,100 @@
+"""`Reconciler.once(key)`: one level-triggered pass; what it says last is when to look again.
+
+It keeps no state but whom it asked to become the writer, and when: everything else is read afresh each time.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from borealis_operator.api.catalogue import Catalogue
+from borealis_operator.api.cluster import ClusterKey, parse_cluster
+from borealis_operator.api.errors import ConfigInvalid, Conflict, KubeError, NotFound, OperatorError
+from borealis_operator.execute.executor import Executor
+from borealis_operator.kube.port import Kube, Object
+from borealis_operator.observe.cluster import observe_cluster
+from borealis_operator.observe.port import Agents
+from borealis_operator.plan.actions import AskPromotion
+from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
+from borealis_operator.plan.course import plan_course
+from borealis_operator.plan.facts import Asked
+from borealis_operator.render.objects import rfc3339
+
+log = logging.getLogger(__name__)
+
+CONFLICT_S: Final = 0.2
+FAILED_S: Final = 2.0
+INVALID_S: Final = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    """Passes of all DBClusters of one operator. `wall` gives seconds since 1970, `clock` seconds that never jump."""
+
+    kube: Kube
+    agents: Agents
+    catalogue: Catalogue
+    wall: Callable[[], float]
+    clock: Callable[[], float]
+    _asked: dict[ClusterKey, tuple[str, float]] = field(default_factory=dict)
+
+    async def once(self, key: ClusterKey) -> float:
+        """Do one pass; give the seconds after which to look again if nothing calls for it earlier."""
+        try:
+            raw = await self.kube.get("DBCluster", key.namespace, key.name)
+        except NotFound:
+            return INVALID_S
+        except KubeError as error:
+            log.warning("cannot read %s: %s", key, error)
+            return FAILED_S
+        try:
+            return await self._pass(key, raw)
+        except Conflict as error:
+            log.info("%s: %s; looking again", key, error)
+            return CONFLICT_S
+        except OperatorError as error:
+            log.warning("pass of %s failed: %s", key, error, extra={"cluster": str(key)})
+            await self._confess(key, raw, error)
+            return INVALID_S if isinstance(error, ConfigInvalid) else FAILED_S
+
+    async def _pass(self, key: ClusterKey, raw: Object) -> float:
+        cluster = parse_cluster(raw, self.catalogue)
+        if cluster.deleting:
+            return INVALID_S
+        facts = await observe_cluster(
+            self.kube,
+            self.agents,
+            cluster,
+            now=self.wall(),
+            entropy=secrets.token_hex(16),
+            asked=self._last_asked(key),
+        )
+        course = plan_course(facts)
+        for action in course.actions:
+            if isinstance(action, AskPromotion):
+                self._asked[key] = (action.pod.name, self.clock())
+        await Executor(kube=self.kube, agents=self.agents).execute(facts, course.actions)
+        return course.delay
+
+    def _last_asked(self, key: ClusterKey) -> Asked | None:
+        pod, at = self._asked.get(key, ("", 0.0))
+        return Asked(pod=pod, ago=self.clock() - at) if pod else None
+
+    async def _confess(self, key: ClusterKey, raw: Object, error: OperatorError) -> None:
+        """Write into the status why the pass failed, if that is not there yet."""
+        status = raw.get("status") or {}
+        before = status.get("conditions") or []
+        fresh = [reconciled_condition(str(error)[:512], type(error).__name__)]
+        if isinstance(error, ConfigInvalid) and not status.get("epoch"):
+            fresh.append(condition("Ready", False, "ConfigInvalid", str(error)[:512]))
+        generation = int(raw["metadata"].get("generation", 1))
+        told = {c["type"]: c for c in stamp_conditions(fresh, before, generation=generation, now=rfc3339(self.wall()))}
+        after = [told.pop(c["type"], c) for c in before] + list(told.values())
+        if after == before:
+            return
+        try:
+            await self.kube.patch("DBCluster", key.namespace, key.name, {"status": {"conditions": after}}, status=True)
+        except KubeError as second:
+            log.warning("cannot write the status of %s: %s", key, second)
