@@ -32,7 +32,7 @@ def test_no_file_names_a_machine_or_a_package_registry(pattern: str) -> None:
     assert not named
 
 
-def test_only_ci_names_the_testbed() -> None:
+def test_only_ci_names_the_machine_that_lends_a_kind() -> None:
     word = "test" + "bed"
     assert [str(path) for path, text in texts().items() if word in text.lower()] in ([], [".ci/run"])
 

@@ -38,17 +38,11 @@
   verbs: [create, list, update, watch]
 {{- end }}
 
-{{/* Rights upon objects that lie in no namespace: zones of nodes, and what kopf reads to find our kinds. */}}
+{{/* Rights upon objects that lie in no namespace: the zones of nodes. */}}
 {{- define "borealis.rules.cluster" -}}
 - apiGroups: [""]
   resources: [nodes]
   verbs: [list]
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [list, watch]
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  verbs: [list, watch]
 {{- end }}
 
 {{/* Rights in the release's own namespace: of several replicas the one that holds the Lease works. */}}
