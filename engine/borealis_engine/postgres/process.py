@@ -19,13 +19,7 @@ from borealis_engine.postgres.errors import CommandFailed
 
 STOP_GRACE_S: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def adopt_orphans() -> None:
-    """Make this process the parent of backends whose postmaster died, so that they can be found and ended."""
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -50,11 +44,11 @@ def run(command: Sequence[str], account: Account | None, *, cwd: Path, stdin: by
 class Server:
     """One running postmaster. Made and used on the main thread only (its death signal is tied to that thread)."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", program: str, on_line: Callable[[str], None]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", data: Path, on_line: Callable[[str], None]) -> None:
         self.pid = process.pid
         self.died: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._process = process
-        self._program = program
+        self._data = data
         self._on_line = on_line
         self._partial = b""
         self._pidfd = os.pidfd_open(process.pid)
@@ -68,7 +62,7 @@ class Server:
     def start(cls, program: str, data: Path, account: Account | None, on_line: Callable[[str], None]) -> "Server":
         """Start `postgres -D data`; each line that it logs goes to `on_line`."""
         process = _spawn([program, "-D", str(data)], account, data)
-        return cls(process, program, on_line)
+        return cls(process, data, on_line)
 
     @property
     def alive(self) -> bool:
@@ -83,16 +77,13 @@ class Server:
 
     async def stop(self) -> None:
         """Immediate shutdown; SIGKILL to whatever is left after STOP_GRACE_S. Idempotent."""
-        backends = descendants(self.pid)
         self.signal(signal.SIGQUIT)
         self.signal(signal.SIGCONT)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self.died), STOP_GRACE_S)
         self.signal(signal.SIGKILL)
         await self.died
-        for pid in backends | orphans(self._program):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        end_all_in(self._data)
 
     def _reap(self) -> None:
         code = self._process.wait()
@@ -118,21 +109,14 @@ class Server:
                 asyncio.get_running_loop().remove_reader(self._process.stderr.fileno())
 
 
-def descendants(pid: int) -> set[int]:
-    """Give the process ids of the direct children of `pid`."""
-    with suppress(OSError):
-        return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    return set()
-
-
-def orphans(program: str) -> set[int]:
-    """Give those of our own children that run `program`: backends that outlived their postmaster."""
-    found = set()
-    for pid in descendants(os.getpid()):
-        with suppress(OSError):
-            if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(program):
-                found.add(pid)
-    return found
+def end_all_in(directory: Path) -> None:
+    """SIGKILL every process whose working directory is in `directory`, as that of each PostgreSQL process is."""
+    place = os.fspath(directory.resolve())
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            cwd = os.readlink(entry / "cwd")
+            if cwd == place or cwd.startswith(place + os.sep):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _spawn(

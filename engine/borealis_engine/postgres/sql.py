@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import psycopg
 
@@ -14,6 +15,8 @@ _PROGRESS = """
     select pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,
            (select received_tli from pg_stat_wal_receiver)
 """
+
+Session: TypeAlias = "psycopg.AsyncConnection[tuple[object, ...]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +45,16 @@ class Door:
 
 
 @asynccontextmanager
-async def session(
-    door: Door, database: str = "postgres"
-) -> AsyncIterator["psycopg.AsyncConnection[tuple[object, ...]]"]:
+async def session(door: Door, database: str = "postgres") -> AsyncIterator[Session]:
     """Open an autocommit session; every error of the connection becomes ServerDied."""
     try:
         async with await psycopg.AsyncConnection.connect(door.conninfo(database), autocommit=True) as connection:
             yield connection
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise ServerDied(f"PostgreSQL does not answer: {str(error).strip()}") from error
 
 
-async def progress(connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> Progress:
+async def progress(connection: Session) -> Progress:
     """Ask how far replay is."""
     cursor = await connection.execute(_PROGRESS)
     row = await cursor.fetchone()

@@ -1,20 +1,32 @@
 """From the volume's epochs to PostgreSQL's timelines: which of them it may be told of, and where each one ends.
 
 Pure. A reign that wrote nothing never was a timeline: its number is burnt. The invariant: the newest timeline is named
-only once D lies above its start, which means (records are fed whole) that its END_OF_RECOVERY record is covered; a
-reader that were promoted on a timeline without a record could panic.
+only once D covers its first record, END_OF_RECOVERY; a reader that were promoted on a timeline without one could panic.
+(Of older reigns every byte is at or below an E, hence in whole records.)
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from borealis_engine.contract.volume import Epoch, Lsn, format_lsn
 from borealis_engine.core.messages import History, Reign
 
+FIRST_RECORD: Final = 96  # bytes: END_OF_RECOVERY (at most 56, aligned) with the page header before or inside it
+
 
 def named_reigns(history: History, durable: Lsn) -> tuple[Reign, ...]:
-    """Give the reigns that are timelines to PostgreSQL, oldest first: those with bytes at or below `durable`."""
-    ends = [reign.start for reign in history[1:]] + [durable]
-    return tuple(reign for reign, end in zip(history, ends, strict=True) if reign.start < min(end, durable))
+    """Give the reigns that are timelines to PostgreSQL, oldest first: all, or all but the last.
+
+    The last one is left out while its first record is not durable.
+    (The core leaves reigns that wrote nothing out of a history; epoch 1 came with the image.)
+    """
+    last = history[-1]
+    return history if len(history) == 1 or durable >= last.start + FIRST_RECORD else history[:-1]
+
+
+def limit(history: History, timeline: Epoch) -> Lsn | None:
+    """Give where `timeline` ends, also while its successor may not be named yet; None for the newest reign."""
+    return next((reign.start for reign in history if reign.epoch > timeline), None)
 
 
 def newest(named: tuple[Reign, ...]) -> Epoch:

@@ -1,0 +1,129 @@
+"""One attachment: a data directory, its feed and its PostgreSQL, from laying out to discarding.
+
+The invariant: one object, one directory, one start. Whatever ends, everything is stopped and the directory is gone.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from borealis_engine.contract.names import ENV_DATA_DIR, ENV_RUN_DIR
+from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.messages import History
+from borealis_engine.postgres import directory
+from borealis_engine.postgres.account import Account, make_private, require_reachable
+from borealis_engine.postgres.binaries import Binaries
+from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerDied
+from borealis_engine.postgres.feed import Feed, System
+from borealis_engine.postgres.image import Image
+from borealis_engine.postgres.process import Server, end_all_in
+from borealis_engine.postgres.settings import FEED_PORT, Place
+from borealis_engine.postgres.source import LogSource
+from borealis_engine.postgres.sql import Door, session
+
+START_S: Final = 60.0
+POLL_S: Final = 0.02
+SOCKET_PATH_LIMIT: Final = 107  # sun_path of sockaddr_un, without the final zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where an instance lives on this machine, and with what."""
+
+    data: Path  # BOREALIS_DATA_DIR: each attachment makes a directory of its own in it
+    run: Path  # BOREALIS_RUN_DIR: unix sockets
+    place: Place
+    binaries: Binaries
+    account: Account | None
+
+    def prepare(self) -> None:
+        """Check and make the directories; end and remove what an earlier process of this instance left."""
+        longest = self.run / f".s.PGSQL.{FEED_PORT}.lock"
+        if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
+            raise PlaceUnusable(f"{ENV_RUN_DIR}={self.run} is too long for a unix socket; choose a shorter path")
+        self.data.mkdir(parents=True, exist_ok=True)
+        end_all_in(self.data)
+        for old in self.data.iterdir():
+            shutil.rmtree(old, ignore_errors=True)
+        make_private(self.run, self.account)
+        require_reachable(self.data / "any", self.account, ENV_DATA_DIR)
+        require_reachable(self.run / "any", self.account, ENV_RUN_DIR)
+
+    def fresh(self) -> Path:
+        """Give a directory that nothing ever ran on."""
+        return self.data / f"pg-{secrets.token_hex(4)}"
+
+    @property
+    def door(self) -> Door:
+        """Give the way to PostgreSQL's private socket."""
+        return Door(sockets=str(self.run), port=self.place.port)
+
+
+class Attached:
+    """A PostgreSQL that follows the volume until it is stopped or promoted."""
+
+    def __init__(self, site: Site, image: Image, source: LogSource, *, history: History, durable: Lsn) -> None:
+        description = image.head.description
+        system = System(
+            identifier=description.system_identifier,
+            version=site.binaries.version,
+            segment_size=description.segment_size,
+        )
+        self.site, self.image = site, image
+        self.data = site.fresh()
+        self.feed = Feed(source, system, history=history, durable=durable)
+        self._server: Server | None = None
+        self._stack = AsyncExitStack()
+
+    @property
+    def server(self) -> Server:
+        """Give the running PostgreSQL."""
+        if self._server is None:
+            raise ServerDied("PostgreSQL was not started")
+        return self._server
+
+    async def start(self, on_line: Callable[[str], None]) -> None:
+        """Lay out, feed, start, and wait until PostgreSQL answers; ServerDied if it does not."""
+        await asyncio.to_thread(self._lay_out)
+        if not directory.startable(self.data):
+            raise AttachFailed(f"{self.data} is no standby's directory; it would open read-write")
+        await self._stack.enter_async_context(self.feed.serve(self.site.run))
+        self._server = Server.start(self.site.binaries.path("postgres"), self.data, self.site.account, on_line)
+        try:
+            async with asyncio.timeout(START_S):
+                await self._answering()
+        except TimeoutError as error:
+            raise ServerDied(f"PostgreSQL does not answer after {START_S} s") from error
+
+    async def stop(self) -> None:
+        """Stop PostgreSQL at once, close the feed, remove the directory. Idempotent."""
+        if self._server is not None:
+            await self._server.stop()
+        await self._stack.aclose()
+        await asyncio.to_thread(directory.discard, self.data)
+
+    def _lay_out(self) -> None:
+        directory.lay_out(
+            self.data,
+            image=self.image,
+            history=self.feed.history,
+            durable=self.feed.durable,
+            place=self.site.place,
+            binaries=self.site.binaries,
+            account=self.site.account,
+        )
+
+    async def _answering(self) -> None:
+        while True:
+            if not self.server.alive:
+                raise ServerDied(f"PostgreSQL ended with {self.server.died.result()} at its start")
+            with suppress(ServerDied):
+                async with session(self.site.door):
+                    return
+            await asyncio.sleep(POLL_S)

@@ -1,0 +1,126 @@
+"""The log writer's hand in PostgreSQL: its one synchronous standby, which takes WAL and reports what is durable.
+
+The invariant: no position is ever reported but D, as the volume's quorum made it; so a COMMIT is released by four
+storage nodes and by nothing else. The status goes out at each advance of D and every STATUS_S besides, for a
+walsender that reached its streaming state after the last one would not release anybody (walsender.c).
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.settings import STANDBY_NAME, SUPERUSER
+from borealis_engine.postgres.sql import Door
+from borealis_engine.proto.pgwire import WireError
+from borealis_engine.proto.walreceiver import Phase, WalReceiver
+
+STATUS_S: Final = 0.1
+
+
+class Sink(Protocol):
+    """Where WAL goes: the reign."""
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be offered now."""
+
+    def offer(self, lsn: Lsn, data: bytes) -> None:
+        """Take the next bytes."""
+
+
+class LogWriter(asyncio.Protocol):
+    """One connection to the slot of the promoted PostgreSQL. `ended` completes, with an error, when it is over."""
+
+    def __init__(self, sink: Sink, *, start: Lsn, timeline: Epoch) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._receiver = WalReceiver(
+            user=SUPERUSER, name=STANDBY_NAME, slot=STANDBY_NAME, start=start, timeline=timeline
+        )
+        self._sink = sink
+        self._offered = start
+        self._waiting = bytearray()
+        self._durable = start
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def connect(cls, door: Door, sink: Sink, *, start: Lsn, timeline: Epoch) -> "LogWriter":
+        """Connect; ServerDied if PostgreSQL does not listen."""
+        loop = asyncio.get_running_loop()
+        path = str(Path(door.sockets, f".s.PGSQL.{door.port}"))
+        try:
+            _, writer = await loop.create_unix_connection(lambda: cls(sink, start=start, timeline=timeline), path)
+        except OSError as error:
+            raise ServerDied(f"the log writer cannot connect: {error}") from error
+        return writer
+
+    @property
+    def streaming(self) -> bool:
+        """Whether PostgreSQL sends WAL."""
+        return self._receiver.phase is Phase.STREAMING
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._tick()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass WAL on, as far as there is room; the rest waits, and PostgreSQL with it."""
+        try:
+            self._waiting += self._receiver.receive_data(data)
+        except WireError as error:
+            self._end(ServerDied(f"the log writer's stream broke: {error}"))
+            return
+        if self._receiver.reply_requested:
+            self._report()
+        self._pass_on()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """PostgreSQL is gone, or we closed."""
+        self._end(ServerDied(f"PostgreSQL ended the log writer's stream: {exc or 'closed'}"))
+
+    def durable(self, lsn: Lsn) -> None:
+        """Report D, which releases commits, and take more if there is room again."""
+        self._durable = max(self._durable, lsn)
+        self._report()
+        if self._waiting:
+            self._pass_on()
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pass_on(self) -> None:
+        if self._waiting and (room := self._sink.room) > 0:
+            data = bytes(memoryview(self._waiting)[:room])
+            del self._waiting[: len(data)]
+            lsn, self._offered = self._offered, Lsn(self._offered + len(data))
+            self._sink.offer(lsn, data)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading() if self._waiting else self._transport.resume_reading()
+
+    def _report(self) -> None:
+        self._receiver.status(self._durable, time.time())
+        self._flush()
+
+    def _tick(self) -> None:
+        self._report()
+        self._timer = asyncio.get_running_loop().call_later(STATUS_S, self._tick)
+
+    def _flush(self) -> None:
+        if self._transport is not None and (data := self._receiver.data_to_send()):
+            self._transport.write(data)
+
+    def _end(self, error: ServerDied) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        if not self.ended.done():
+            self.ended.set_exception(error)
+            self.ended.exception()  # whoever waits sees it; nobody needs to

@@ -1,0 +1,106 @@
+"""From hot standby to primary on a timeline whose number is the epoch.
+
+The invariant: nothing is promoted but a standby that has replayed exactly E, the end that the election settled on
+four storage nodes; and the new timeline forks off exactly there (S == E), or the instance is given up.
+"""
+
+import asyncio
+from typing import Final
+
+import psycopg
+
+from borealis_engine.contract.volume import Epoch, Lsn, format_lsn
+from borealis_engine.postgres import directory, timelines
+from borealis_engine.postgres.attached import Attached
+from borealis_engine.postgres.errors import PromotionFailed
+from borealis_engine.postgres.settings import STANDBY_NAME
+from borealis_engine.postgres.sql import Session, progress, session
+
+REPLAY_S: Final = 30.0  # without any progress of replay
+PROMOTE_S: Final = 30.0
+POLL_S: Final = 0.005
+
+
+async def catch_up(attached: Attached, end: Lsn) -> None:
+    """Prepare the slot and wait until replay has reached E; queries in its way are cancelled.
+
+    PromotionFailed if replay goes beyond E or makes no progress for REPLAY_S. The standby stays a standby.
+    """
+    attached.feed.goal = end
+    async with session(attached.site.door) as connection:
+        await _hurry(connection)
+        await _make_slot(connection)
+        await _replay(connection, end)
+
+
+async def stay_standby(attached: Attached) -> None:
+    """Undo what `catch_up` prepared, after an election that came to nothing."""
+    attached.feed.goal = Lsn(0)
+    async with session(attached.site.door) as connection:
+        await connection.execute("alter system reset all")
+        await connection.execute("select pg_reload_conf()")
+        await connection.execute(
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", (STANDBY_NAME,)
+        )
+
+
+async def promote(attached: Attached, epoch: Epoch, end: Lsn) -> None:
+    """Promote to timeline `epoch`, which forks off at E; PromotionFailed if PostgreSQL did anything else.
+
+    Timelines below the epoch that never were get empty history files, so that PostgreSQL finds the epoch's number to
+    be the first free one (findNewestTimeLine, access/timeline.c).
+    """
+    named = attached.feed.history
+    settled = tuple(reign for reign in named if reign.epoch < epoch)
+    files = timelines.history_files(settled, below=epoch)
+    directory.write_histories(attached.data, files, account=attached.site.account)
+    try:
+        async with asyncio.timeout(PROMOTE_S), session(attached.site.door) as connection:
+            await connection.execute("select pg_promote(false)")
+            while (await progress(connection)).in_recovery:  # noqa: ASYNC110 (PostgreSQL tells nobody)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise PromotionFailed(f"PostgreSQL is in recovery {PROMOTE_S} s after pg_promote") from error
+    _verify(attached, epoch, end)
+
+
+async def prove_writable(attached: Attached, epoch: Epoch) -> None:
+    """Commit once through the volume: returns when a quorum has it."""
+    async with session(attached.site.door) as connection:
+        await connection.execute("select pg_logical_emit_message(true, 'borealis', %s)", (f"epoch {epoch}",))
+
+
+def _verify(attached: Attached, epoch: Epoch, end: Lsn) -> None:
+    try:
+        parent, switchpoint = directory.read_history(attached.data, epoch)
+    except OSError as error:
+        raise PromotionFailed(f"PostgreSQL did not begin timeline {epoch}") from error
+    if switchpoint != end:
+        where = f"{format_lsn(switchpoint)} of timeline {parent}"
+        raise PromotionFailed(f"timeline {epoch} forked off at {where}, not at E = {format_lsn(end)}")
+
+
+async def _hurry(connection: Session) -> None:
+    await connection.execute("alter system set max_standby_streaming_delay = 0")
+    await connection.execute("alter system set max_standby_archive_delay = 0")
+    await connection.execute("select pg_reload_conf()")
+
+
+async def _make_slot(connection: Session) -> None:
+    try:
+        await connection.execute("select pg_create_physical_replication_slot(%s, true)", (STANDBY_NAME,))
+    except psycopg.errors.DuplicateObject:
+        return
+
+
+async def _replay(connection: Session, end: Lsn) -> None:
+    clock = asyncio.get_running_loop().time
+    reached, since = Lsn(0), clock()
+    while (now_at := (await progress(connection)).replay) != end:
+        if now_at > end:
+            raise PromotionFailed(f"replay is at {format_lsn(now_at)}, beyond E = {format_lsn(end)}")
+        if now_at > reached:
+            reached, since = now_at, clock()
+        if clock() - since > REPLAY_S:
+            raise PromotionFailed(f"replay stands at {format_lsn(now_at)}, below E = {format_lsn(end)}")
+        await asyncio.sleep(POLL_S)
