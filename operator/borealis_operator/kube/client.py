@@ -54,10 +54,11 @@ class ApiServer:
         return await self._call("GET", KINDS[kind].path(namespace, name))
 
     async def list(self, kind: str, namespace: str, *, selector: str = "") -> list[Object]:
-        """Give all objects of a namespace (empty: of all) whose labels match."""
+        """Give all objects of a namespace (empty: of all) whose labels match; Kubernetes leaves out what they all are."""
         query = {"labelSelector": selector} if selector else {}
         answer = await self._call("GET", KINDS[kind].path(namespace), query=query)
-        return list(answer.get("items") or ())
+        head = {"apiVersion": KINDS[kind].api_version, "kind": kind}
+        return [head | item for item in answer.get("items") or ()]
 
     async def create(self, manifest: Manifest) -> Object:
         """Make an object; Conflict if there is one of that name."""
