@@ -6,11 +6,11 @@ disconnected, in this order, and never a message of an older connection after a 
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Protocol
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
-from borealis_engine.core.messages import Envelope, Feed, LogData, Message, Reason, Refused
+from borealis_engine.core.messages import Envelope, Feed, ImageData, LogData, Message, Reason, Refused
 from borealis_engine.net import requests
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.dial import dial
@@ -95,7 +95,7 @@ class Members:
                 return member
         raise Disconnected(f"member {id} is not in generation {self._config.generation}")
 
-    def read_log(self, id: MemberId, *, start: Lsn, upto: Lsn, epoch: Epoch) -> AsyncIterator[LogData]:
+    def read_log(self, id: MemberId, *, start: Lsn, upto: Lsn, epoch: Epoch) -> AsyncGenerator[LogData, None]:
         """See requests.read_log; wrap in contextlib.aclosing when the iteration may end early."""
         return requests.read_log(self._endpoint, self.member(id), start=start, upto=upto, epoch=epoch)
 
@@ -103,11 +103,11 @@ class Members:
         """See requests.read_log_bytes."""
         return await requests.read_log_bytes(self._endpoint, self.member(id), start=start, upto=upto, epoch=epoch)
 
-    def subscribe(self, id: MemberId, *, start: Lsn) -> AsyncIterator[Feed]:
+    def subscribe(self, id: MemberId, *, start: Lsn) -> AsyncGenerator[Feed, None]:
         """See requests.subscribe; wrap in contextlib.aclosing."""
         return requests.subscribe(self._endpoint, self.member(id), start=start)
 
-    def get_image(self, id: MemberId, image: str) -> AsyncIterator[bytes]:
+    def get_image(self, id: MemberId, image: str) -> AsyncGenerator[ImageData, None]:
         """See requests.get_image."""
         return requests.get_image(self._endpoint, self.member(id), image)
 

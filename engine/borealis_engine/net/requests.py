@@ -5,7 +5,7 @@ an error.
 """
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TypeVar
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member
@@ -32,7 +32,7 @@ FEED_SILENCE_S = 3.0  # nodes send an empty Feed each second when there is nothi
 
 async def read_log(
     endpoint: Endpoint, member: Member, *, start: Lsn, upto: Lsn, epoch: Epoch
-) -> AsyncIterator[LogData]:
+) -> AsyncGenerator[LogData, None]:
     """Give the log from `start` to `upto` in contiguous pieces, as far as the node holds it (may end early)."""
     at = start
     async with converse(endpoint, member) as conversation:
@@ -53,7 +53,7 @@ async def read_log_bytes(endpoint: Endpoint, member: Member, *, start: Lsn, upto
     return b"".join([piece.data async for piece in read_log(endpoint, member, start=start, upto=upto, epoch=epoch)])
 
 
-async def subscribe(endpoint: Endpoint, member: Member, *, start: Lsn) -> AsyncIterator[Feed]:
+async def subscribe(endpoint: Endpoint, member: Member, *, start: Lsn) -> AsyncGenerator[Feed, None]:
     """Follow the log from `start` up to D for as long as the caller iterates.
 
     An empty Feed comes at least each second. After a Feed with a new history the bytes may go on at a lower LSN (the
@@ -65,8 +65,8 @@ async def subscribe(endpoint: Endpoint, member: Member, *, start: Lsn) -> AsyncI
             yield _expect(await conversation.receive(FEED_SILENCE_S), Feed)
 
 
-async def get_image(endpoint: Endpoint, member: Member, image: str) -> AsyncIterator[bytes]:
-    """Give the blob in pieces; Disconnected after the last one if the digest is not `image`."""
+async def get_image(endpoint: Endpoint, member: Member, image: str) -> AsyncGenerator[ImageData, None]:
+    """Give the blob in contiguous pieces; Disconnected after the last one if the digest is not `image`."""
     digest, at = hashlib.sha256(), 0
     async with converse(endpoint, member) as conversation:
         await conversation.send(GetImage(image=image))
@@ -76,7 +76,7 @@ async def get_image(endpoint: Endpoint, member: Member, image: str) -> AsyncIter
                 raise Disconnected(f"{member.name} sent a wrong piece of image {image}")
             digest.update(piece.data)
             at += len(piece.data)
-            yield piece.data
+            yield piece
             if at >= piece.size:
                 break
     if digest.hexdigest() != image:

@@ -18,7 +18,9 @@ from borealis_engine.store.recovery import DEFAULT_SIZES, create_journal, open_j
 
 FORMAT = 1
 IDENTITY = "identity.json"
+VOLUME = "volume.json"
 _MAX_IDENTITY = 4096
+_MAX_VOLUME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,22 @@ class Store:
     def bytes_used(self) -> int:
         """Give the bytes that this member takes on its disk."""
         return self.journal.bytes_used + self.images.bytes_used
+
+    def recall_volume(self) -> str:
+        """Give the volume's configuration as last remembered; empty if none ever was."""
+        with disk_errors("reading the volume's configuration"):
+            if VOLUME not in self.disk.list(""):
+                return ""
+            file = self.disk.open(VOLUME)
+            try:
+                return file.read(_MAX_VOLUME, 0).decode()
+            finally:
+                file.close()
+
+    def remember_volume(self, text: str) -> None:
+        """Keep the volume's configuration durably, so that a restart does not fall back behind it."""
+        with disk_errors("keeping the volume's configuration"):
+            _replace(self.disk, VOLUME, text)
 
 
 def open_store(disk: Disk, *, member: str, cluster_uid: str, allow_format: bool, sizes: Sizes = DEFAULT_SIZES) -> Store:
@@ -66,11 +84,18 @@ def _format(disk: Disk, *, member: str, cluster_uid: str) -> None:
     else:
         create_journal(disk, member=member)
     text = json.dumps({"format": FORMAT, "member": member, "clusterUid": cluster_uid}) + "\n"
-    file = disk.create(f"{IDENTITY}.new")
-    file.write((text.encode(),), 0)
-    file.sync()
-    file.close()
-    disk.rename(f"{IDENTITY}.new", IDENTITY)
+    _replace(disk, IDENTITY, text)
+
+
+def _replace(disk: Disk, name: str, text: str) -> None:
+    """Write a small file whole or not at all, durably."""
+    file = disk.create(f"{name}.new")
+    try:
+        file.write((text.encode(),), 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(f"{name}.new", name)
     disk.sync_directory("")
 
 
