@@ -19,23 +19,30 @@ class Endpoint:
     epoch: int
 
 
+def heard_epoch(pods: Sequence[Pod]) -> int:
+    """Give the highest epoch of which any instance has spoken; what bears a higher one is newer than our knowledge."""
+    return max((status.epoch for p in pods if (status := p.instance_status)), default=0)
+
+
 def decide_writer_endpoint(live: Endpoint | None, writer: Pod | None, pods: Sequence[Pod]) -> Endpoint:
     """Give the writer endpoint.
 
     A writer that does not answer this operator may still serve its clients, so its address stays until a higher epoch
-    appears or its pod is known to be something else.
+    appears or its pod is known to be gone or something else.
     """
     before = live or Endpoint(addresses=(), epoch=0)
     status = writer.instance_status if writer else None
     if writer and status and status.epoch >= before.epoch:
         return Endpoint(addresses=(writer.ip,) if status.ready else (), epoch=status.epoch)
+    if before.epoch > heard_epoch(pods) > 0:
+        return before
     doubtful = {p.ip for p in pods if p.ip and not p.over and p.agent.suspect}
     return Endpoint(addresses=tuple(a for a in before.addresses if a in doubtful), epoch=before.epoch)
 
 
 def decide_reader_endpoint(live: Endpoint | None, writer: Endpoint, pods: Sequence[Pod]) -> Endpoint:
     """Give the reader endpoint: every ready reader, or where the writer endpoint leads if there is none."""
-    if live and live.epoch > writer.epoch:
+    if live and live.epoch > heard_epoch(pods) > 0:
         return live
     ready = sorted(p.ip for p in pods if p.ip and not p.terminating and _reads(p))
     return Endpoint(addresses=tuple(ready) or writer.addresses, epoch=writer.epoch)

@@ -1,0 +1,153 @@
+"""A little world for tests: nodes, a kubelet that starts pods at once, storage nodes and agents that obey.
+
+It keeps the promises of the real ones that the operator builds on: an epoch has one owner, a new writer ends the old
+one's reign, readers follow, and a pod that is gone or unplugged says nothing.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from borealis_engine.contract import names
+from borealis_engine.contract.status import (
+    DatabaseSpec,
+    InstanceStatus,
+    Role,
+    StorageState,
+    StorageStatus,
+)
+from borealis_engine.contract.volume import VolumeConfig
+
+from borealis_operator.api.cluster import ClusterKey
+from borealis_operator.api.errors import AgentDown
+from borealis_operator.api.names import INSTANCE, LABEL_COMPONENT, LABEL_ZONE
+from borealis_operator.kube.port import Object
+from borealis_operator.kube.testing import FakeKube
+from borealis_operator.observe.port import Credentials
+from borealis_operator.plan.facts import Agent
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeWorld:
+    """The port `Agents`, and the Kubernetes nodes under it."""
+
+    kube: FakeKube
+    statuses: dict[str, InstanceStatus | StorageStatus] = field(default_factory=dict)  # by pod uid
+    unplugged: dict[str, float] = field(default_factory=dict)  # pod uid to seconds of silence
+    epoch: int = 1
+    lsn: int = 0x1000000
+    asked: list[str] = field(default_factory=list)  # pods that were asked to promote
+    deaf: set[str] = field(default_factory=set)  # pods that do not obey
+    _addresses: Any = field(default_factory=lambda: itertools.count(1))
+    _followed: dict[str, str] = field(default_factory=dict)
+
+    def add_nodes(self, zones: Mapping[str, int]) -> None:
+        """Add ready nodes: how many in each zone."""
+        for zone, count in zones.items():
+            for number in range(count):
+                labels = {LABEL_ZONE: zone} if zone else {}
+                metadata = {"name": f"node-{zone}{number}", "labels": labels, "namespace": ""}
+                status = {"conditions": [{"type": "Ready", "status": "True"}]}
+                self.kube.put({"kind": "Node", "metadata": metadata, "spec": {}, "status": status})
+
+    def run(self) -> None:
+        """Start pods that have not been started, and let agents move on by one step."""
+        pods = [o for (kind, _, _), o in self.kube.objects.items() if kind == "Pod"]
+        for pod in pods:
+            if not (pod.get("status") or {}).get("podIP"):
+                self._start(pod)
+        for uid in set(self.statuses) - {p["metadata"]["uid"] for p in pods}:
+            self.statuses.pop(uid)
+        self._step()
+
+    def unplug(self, uid: str, *, silent_for: float) -> None:
+        """Cut a pod off from the operator; its reign, if it has one, goes on."""
+        self.unplugged[uid] = silent_for
+
+    def die(self, uid: str) -> None:
+        """End the process in a pod; its container starts again as a fresh reader at the next `run`."""
+        status = self.statuses[uid]
+        self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="")
+
+    def writers(self) -> list[str]:
+        """Names of the pods that say they are the writer."""
+        return [s.name for s in self.statuses.values() if isinstance(s, InstanceStatus) and s.role is Role.WRITER]
+
+    async def follow(self, key: ClusterKey, credentials: Credentials, addresses: Mapping[str, str]) -> None:
+        """Listen to exactly these pods."""
+        self._followed = dict(addresses)
+
+    def latest(self, uid: str) -> Agent:
+        """Give the latest word of a pod."""
+        if uid not in self._followed:
+            return Agent()
+        status, silent = self.statuses.get(uid), self.unplugged.get(uid)
+        if silent is None and status is not None:
+            return Agent(status=status)
+        return Agent(status=status, suspect=True, silent_for=silent or 0.0)
+
+    async def push_volume(self, uid: str, config: VolumeConfig) -> None:
+        """Tell a pod the volume configuration."""
+        status = self._hear(uid)
+        self.statuses[uid] = replace(status, generation=config.generation, revision=config.revision)
+
+    async def promote(self, uid: str) -> None:
+        """Elect an instance; it shows as writer after the next `run`."""
+        status = self._hear(uid)
+        assert isinstance(status, InstanceStatus)
+        self.asked.append(status.name)
+        self.epoch += 1
+        self.statuses[uid] = replace(status, role=Role.PROMOTING, ready=False, epoch=self.epoch)
+
+    async def set_database(self, uid: str, database: DatabaseSpec) -> None:
+        """Make roles and first database true."""
+        status = self._hear(uid)
+        assert isinstance(status, InstanceStatus)
+        self.statuses[uid] = replace(status, database=database.digest)
+
+    async def forget(self, key: ClusterKey) -> None:
+        """Cease to listen."""
+        self._followed = {}
+
+    def _hear(self, uid: str) -> InstanceStatus | StorageStatus:
+        if uid in self.unplugged or uid in self.deaf or uid not in self.statuses:
+            raise AgentDown(uid)
+        return self.statuses[uid]
+
+    def _start(self, pod: Object) -> None:
+        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        env = {e["name"]: e.get("value", "") for e in pod["spec"]["containers"][0]["env"]}
+        config = VolumeConfig.from_json(env[names.ENV_VOLUME])
+        known = {"generation": int(config.generation), "revision": config.revision}
+        pod["status"] = {"phase": "Running", "podIP": f"10.0.0.{next(self._addresses)}"}
+        pod["spec"]["nodeName"] = self._place(pod)
+        if pod["metadata"]["labels"][LABEL_COMPONENT] == INSTANCE:
+            self.statuses[uid] = InstanceStatus(name=name, role=Role.STARTING, **known)
+            return
+        member = env[names.ENV_MEMBER_ID]
+        fresh = env[names.ENV_FORMAT] == "true"
+        state = StorageState.EMPTY if fresh else StorageState.CURRENT
+        self.statuses[uid] = StorageStatus(name=name, member=member, state=state, **known)
+
+    def _place(self, pod: Object) -> str:
+        terms = pod["spec"]["affinity"].get("nodeAffinity", {})
+        for term in terms.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", ()):
+            for match in term["matchExpressions"]:
+                if match["key"] == LABEL_ZONE:
+                    return f"node-{match['values'][0]}0"
+        return "node-0"
+
+    def _step(self) -> None:
+        """Promoting becomes writer and ends older reigns; readers follow; the rest attach once there is a writer."""
+        reign = max((s.epoch for s in self.statuses.values() if isinstance(s, InstanceStatus)), default=0)
+        for uid, status in self.statuses.items():
+            if not isinstance(status, InstanceStatus) or uid in self.unplugged:
+                continue
+            if status.role is Role.PROMOTING and status.epoch == reign:
+                self.statuses[uid] = replace(status, role=Role.WRITER, ready=True, durable_lsn=self.lsn)
+            elif status.role is Role.WRITER and status.epoch < reign:
+                self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, database="")
+            elif status.role is Role.ATTACHING or (status.role is Role.STARTING and reign):
+                following = {"epoch": reign, "replay_lsn": self.lsn, "ready": True}
+                self.statuses[uid] = replace(status, role=Role.READER, **following)
