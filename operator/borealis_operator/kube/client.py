@@ -54,7 +54,7 @@ class ApiServer:
         return await self._call("GET", KINDS[kind].path(namespace, name))
 
     async def list(self, kind: str, namespace: str, *, selector: str = "") -> list[Object]:
-        """Give all objects of a namespace (empty: of all) whose labels match, each with its kind, which lists leave out."""
+        """Give all objects of a namespace (empty: of all) whose labels match, each with the kind that lists leave out."""
         query = {"labelSelector": selector} if selector else {}
         answer = await self._call("GET", KINDS[kind].path(namespace), query=query)
         head = {"apiVersion": KINDS[kind].api_version, "kind": kind}

@@ -119,16 +119,18 @@ class FakeWorld:
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         env = {e["name"]: e.get("value", "") for e in pod["spec"]["containers"][0]["env"]}
         config = VolumeConfig.from_json(env[names.ENV_VOLUME])
-        known = {"generation": int(config.generation), "revision": config.revision}
+        generation, revision = int(config.generation), config.revision
         pod["status"] = {"phase": "Running", "podIP": f"10.0.0.{next(self._addresses)}"}
         pod["spec"]["nodeName"] = self._place(pod)
         if pod["metadata"]["labels"][LABEL_COMPONENT] == INSTANCE:
-            self.statuses[uid] = InstanceStatus(name=name, role=Role.STARTING, **known)
+            self.statuses[uid] = InstanceStatus(name=name, role=Role.STARTING, generation=generation, revision=revision)
             return
         member = env[names.ENV_MEMBER_ID]
         fresh = env[names.ENV_FORMAT] == "true"
         state = StorageState.EMPTY if fresh else StorageState.CURRENT
-        self.statuses[uid] = StorageStatus(name=name, member=member, state=state, **known)
+        self.statuses[uid] = StorageStatus(
+            name=name, member=member, state=state, generation=generation, revision=revision
+        )
 
     def _place(self, pod: Object) -> str:
         terms = pod["spec"]["affinity"].get("nodeAffinity", {})
@@ -149,5 +151,5 @@ class FakeWorld:
             elif status.role is Role.WRITER and status.epoch < reign:
                 self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, database="")
             elif status.role is Role.ATTACHING or (status.role is Role.STARTING and reign):
-                following = {"epoch": reign, "replay_lsn": self.lsn, "ready": True}
-                self.statuses[uid] = replace(status, role=Role.READER, **following)
+                followed = replace(status, epoch=reign, replay_lsn=self.lsn)
+                self.statuses[uid] = replace(followed, role=Role.READER, ready=True)
