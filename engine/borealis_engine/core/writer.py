@@ -5,90 +5,281 @@ lease or resigns, and is then of no more use. The `owner` identity must be new f
 restart): an epoch is promised to an identity.
 """
 
+from typing import Final
+
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
-from borealis_engine.core.effects import ImageExtent, WriterEffect
-from borealis_engine.core.messages import Envelope
-from borealis_engine.core.tail import Scan
+from borealis_engine.core.campaign import Campaign
+from borealis_engine.core.campaign import Stage as CampaignStage
+from borealis_engine.core.effects import (
+    ConfigLearned,
+    Fenced,
+    ImageExtent,
+    LeaseLost,
+    NeedImage,
+    Reconnect,
+    SendTo,
+    WriterEffect,
+)
+from borealis_engine.core.errors import Misuse
+from borealis_engine.core.history import extend
+from borealis_engine.core.journal import NOBODY, NOWHERE
+from borealis_engine.core.messages import (
+    Envelope,
+    ImageStored,
+    LogData,
+    Message,
+    Reason,
+    Refused,
+    Resign,
+)
+from borealis_engine.core.messages import (
+    Reign as HistoryReign,
+)
+from borealis_engine.core.peer import Peer
+from borealis_engine.core.recovery import Recovery, choose_donor
+from borealis_engine.core.reign import Reign
+from borealis_engine.core.tail import LogEnd, Scan
+
+TICK_S: Final = 0.1  # seconds
+WINDOW: Final = 64 * 1024 * 1024  # bytes
 
 
 class Writer:
     """A candidate, later the owner of an epoch. All times are seconds of one monotonic clock."""
 
     def __init__(
-        self, *, config: VolumeConfig, owner: str, lease: float, scan: Scan, now: float, window: int = 64 * 1024 * 1024
+        self, *, config: VolumeConfig, owner: str, lease: float, scan: Scan, now: float, window: int = WINDOW
     ) -> None:
         """Campaign at once. `scan` finds the last record end of a log's tail; `window` bounds memory, in bytes."""
-        raise NotImplementedError
+        self.config = config
+        self._owner, self._lease, self._scan, self._limit = owner, lease, scan, window
+        self._peers = {member.id: Peer(id=member.id) for member in config.members}
+        self._effects: list[WriterEffect] = []
+        self._campaign = Campaign(owner=owner, peers=self._peers, emit=self._effects.append, now=now)
+        self._recovery: Recovery | None = None
+        self._reign: Reign | None = None
+        self._image = ""  # made by this reign
+        self._image_extent: ImageExtent | None = None
+        self._established = False
+        self._over = False
+        self._resigned = False
+        self._ticked = now
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
     @property
     def epoch(self) -> Epoch:
         """The epoch campaigned for or owned; 0 before the first promise is asked for."""
-        raise NotImplementedError
+        return self._campaign.epoch
+
+    @property
+    def over(self) -> bool:
+        """Whether this object is of no more use."""
+        return self._over
 
     @property
     def durable(self) -> Lsn:
         """D; 0 until established."""
-        raise NotImplementedError
+        return self._reign.durable if self._reign else NOWHERE
 
     @property
     def end(self) -> Lsn:
-        """Where the next offered byte belongs."""
-        raise NotImplementedError
+        """Where the next offered byte belongs; 0 before recovery is done."""
+        return self._reign.window.end if self._reign else NOWHERE
 
     @property
     def room(self) -> int:
         """How many bytes may be offered now; 0: stop reading from PostgreSQL until D advances."""
-        raise NotImplementedError
+        return self._reign.room if self._reign and not self._over else 0
 
     @property
     def lease_until(self) -> float:
         """When the lease runs out unless four members are heard: PostgreSQL must be silent from then on."""
-        raise NotImplementedError
+        return self._reign.lease_until if self._reign and not self._over else float("-inf")
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
     def connected(self, member: MemberId, now: float) -> None:
         """A connection to `member` is there; an older one counts as gone."""
-        raise NotImplementedError
+        peer = self._peers[member]
+        self.disconnected(member, now)
+        peer.connected = True
+        peer.stream += 1
+        if self._over:
+            return
+        if self._reign is not None:
+            self._reign.solicit(peer, now)
+        else:
+            self._campaign.connected(peer, now)
 
     def disconnected(self, member: MemberId, now: float) -> None:
         """The connection to `member` is gone."""
-        raise NotImplementedError
+        peer = self._peers[member]
+        if not peer.connected:
+            return
+        peer.connected = False
+        peer.drop()
+        if self._over:
+            return
+        if self._recovery is not None and self._recovery.donor == member:
+            self._abandon(f"donor {member} went away", now)
+        elif self._reign is not None:
+            self._reign.disconnected(peer, now)
 
     def receive(self, member: MemberId, envelope: Envelope, now: float) -> None:
         """Take a message from the connection to `member`."""
-        raise NotImplementedError
+        peer = self._peers[member]
+        if self._over or not peer.connected:
+            return
+        if envelope.sender != member:
+            self._effects.append(Reconnect(member=member, reason=f"{envelope.sender} answers at its address"))
+            return
+        message = envelope.message
+        if isinstance(message, Refused) and message.reason is Reason.CONFIG:
+            self._learn(message.config)
+        if self._reign is None:
+            self._campaign.receive(peer, message, now)
+            if self._campaign.stage is CampaignStage.WON:
+                self._win(now)
+        else:
+            self._in_reign(self._reign, peer, message, now)
 
     def offer(self, lsn: Lsn, data: bytes, now: float) -> None:
         """Take WAL of the own epoch, which begins at `end`; Misuse if not established or not contiguous."""
-        raise NotImplementedError
+        if self._reign is None:
+            raise Misuse("WAL was offered before the election")
+        if not self._over:
+            self._reign.offer(lsn, data, now)
 
     def image_made(self, image: str, extent: ImageExtent, now: float) -> None:
         """After NeedImage: image 0 exists here (uploading it is the shell's part)."""
-        raise NotImplementedError
+        if self._reign is not None and not self._reign.history and self._recovery is None:
+            self._image, self._image_extent = image, extent
+            prefix = (HistoryReign(epoch=Epoch(1), start=extent.start, image=image),)
+            self._reign.open(extend(prefix, self.epoch, extent.end), 0, extent, now)
 
     def image_stored(self, member: MemberId, now: float) -> None:
         """`member` answered ImageStored to the upload (not needed if that came through `receive`)."""
-        raise NotImplementedError
+        if self._reign is not None and not self._over:
+            self._reign.stored(self._peers[member], now)
 
     def resign(self, now: float) -> None:
         """Give the campaign or the reign up, so that the next need not wait; PostgreSQL must be stopped already."""
-        raise NotImplementedError
+        if not self._resigned and self.epoch != NOBODY:
+            for peer in self._peers.values():
+                if peer.connected:
+                    self._effects.append(SendTo(member=peer.id, message=Resign(epoch=self.epoch)))
+        self._resigned = self._over = True
+        self._ticked = now
 
     def configure(self, config: VolumeConfig) -> None:
-        """Keep the higher configuration."""
-        raise NotImplementedError
+        """Keep the higher configuration (the members stay the same six in this version)."""
+        if config.version > self.config.version:
+            self.config = config
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""
-        raise NotImplementedError
+        self._ticked = now
+        if self._over:
+            return
+        if self._reign is None:
+            self._campaign.tick(now)
+            return
+        self._reign.tick(now)
+        self._settle(self._reign, now)
 
     def next_deadline(self) -> float:
         """When `tick` has something to do."""
-        raise NotImplementedError
+        return self._ticked + TICK_S
 
     def effects(self) -> list[WriterEffect]:
         """Drain what is to be done, in order."""
-        raise NotImplementedError
+        drained = self._effects[:]
+        self._effects.clear()
+        return drained
+
+    # --- from candidate to owner --------------------------------------------------------------------------------
+
+    def _win(self, now: float) -> None:
+        """Four promises: the epoch is ours alone. Find its log."""
+        promises = dict(self._campaign.promises)
+        for peer in self._peers.values():
+            peer.enlist()
+        self._reign = Reign(
+            epoch=self.epoch,
+            owner=self._owner,
+            peers=list(self._peers.values()),
+            emit=self._effects.append,
+            lease=self._lease,
+            limit=self._limit,
+        )
+        for member, position in promises.items():
+            self._peers[member].heard = self._campaign.asked[member]
+            if self._peers[member].connected:
+                self._reign.promised(self._peers[member], position, now)
+        donor = choose_donor(promises)
+        if donor is None:
+            self._effects.append(NeedImage(epoch=self.epoch))
+        elif not self._peers[donor].connected:
+            self._abandon(f"donor {donor} went away", now)
+        else:
+            position = promises[donor]
+            self._recovery = Recovery(donor=donor, position=position, scan=self._scan, emit=self._effects.append)
+            self._recovered(self._reign, now)
+        if self._reign is not None:
+            self._reign.tick(now)
+
+    def _recovered(self, reign: Reign, now: float) -> None:
+        recovery = self._recovery
+        if recovery is None:
+            return
+        if recovery.failure:
+            self._abandon(recovery.failure, now)
+        elif recovery.end is not None:
+            self._recovery = None
+            end: LogEnd = recovery.end
+            reign.open(extend(recovery.history, self.epoch, end.end), end.padding, None, now)
+
+    def _in_reign(self, reign: Reign, peer: Peer, message: Message, now: float) -> None:
+        if isinstance(message, ImageStored):
+            if message.image == self._image:
+                reign.stored(peer, now)
+        elif self._recovery is not None and peer.id == self._recovery.donor and isinstance(message, LogData | Refused):
+            self._recovery.receive(message)
+            self._recovered(reign, now)
+        else:
+            reign.receive(peer, message, now)
+        self._settle(reign, now)
+
+    def _settle(self, reign: Reign, now: float) -> None:
+        """Draw the consequences if the reign is over: final once it was established, else another try."""
+        self._established = self._established or reign.durable != NOWHERE
+        if reign.deposed is None or self._over or self._reign is None:
+            return
+        if not self._established:
+            self._abandon(reign.deposed.reason, now)
+            return
+        self._over = True
+        reason = reign.deposed.reason
+        self._effects.append(Fenced(reason=reason) if reign.deposed.fenced else LeaseLost(reason=reason))
+
+    def _abandon(self, reason: str, now: float) -> None:
+        recovery, self._reign, self._recovery, self._image = self._recovery, None, None, ""
+        self._campaign.abandon(reason, now)
+        if recovery is not None and self._peers[recovery.donor].connected:
+            self._reconnect(recovery.donor, "log of an abandoned recovery may still come")
+
+    def _reconnect(self, member: MemberId, reason: str) -> None:
+        """Nothing more is taken from this connection."""
+        self._effects.append(Reconnect(member=member, reason=reason))
+        self._peers[member].connected = False
+        self._peers[member].drop()
+
+    def _learn(self, text: str) -> None:
+        try:
+            config = VolumeConfig.from_json(text)
+        except (KeyError, TypeError, ValueError):
+            return
+        if config.version > self.config.version:
+            self.config = config
+            self._effects.append(ConfigLearned(config=config))

@@ -1,0 +1,149 @@
+"""The candidate's way to four promises: canvass, then solicit, again and again.
+
+Canvassing binds nobody: a round without four consents burns no epoch. An epoch is solicited once and never again by
+this candidate, whatever came of it, and one that failed is resigned so that others need not wait for its lease.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+from zlib import crc32
+
+from borealis_engine.contract.volume import Epoch, MemberId
+from borealis_engine.core.effects import SendTo, Waiting, WriterEffect
+from borealis_engine.core.journal import NOBODY
+from borealis_engine.core.messages import Canvass, Consent, Message, Position, Promise, Reason, Refused, Resign, Solicit
+from borealis_engine.core.peer import Peer
+from borealis_engine.core.quorum import blocks, elects
+
+ROUND_S: Final = 1.0  # seconds for a round's answers
+POLL_S: Final = 0.2  # seconds between rounds without consent; more, and growing, after lost solicitations
+FIRST_EPOCH: Final = 2  # epoch 1 is the image's
+
+
+class Stage(Enum):
+    """What the candidate waits for."""
+
+    PAUSED = "paused"
+    CANVASSING = "canvassing"
+    SOLICITING = "soliciting"
+    WON = "won"
+
+
+class Campaign:
+    """Rounds of canvassing and soliciting, until won."""
+
+    def __init__(
+        self, *, owner: str, peers: dict[MemberId, Peer], emit: Callable[[WriterEffect], None], now: float
+    ) -> None:
+        self.stage = Stage.PAUSED
+        self.epoch = NOBODY  # the one solicited last
+        self.promises: dict[MemberId, Position] = {}
+        self.asked: dict[MemberId, float] = {}  # when a member was first asked for the promise
+        self._owner, self._peers, self._emit = owner, peers, emit
+        self._highest = NOBODY  # promised by anyone to anyone, as far as heard
+        self._canvassed = NOBODY
+        self._willing: set[MemberId] = set()
+        self._refusals: dict[MemberId, str] = {}
+        self._deadline = now  # of the round or of the pause
+        self._lost = 0  # solicitations in vain
+
+    def connected(self, peer: Peer, now: float) -> None:
+        """Ask this member too."""
+        if self.stage is Stage.CANVASSING:
+            self._emit(SendTo(member=peer.id, message=Canvass(epoch=self._canvassed, owner=self._owner)))
+        elif self.stage is Stage.SOLICITING:
+            self.asked.setdefault(peer.id, now)
+            self._emit(SendTo(member=peer.id, message=Solicit(epoch=self.epoch, owner=self._owner)))
+
+    def receive(self, peer: Peer, message: Message, now: float) -> None:
+        """Count an answer; those to earlier rounds count for nothing."""
+        match message:
+            case Consent():
+                self._consent(peer, message, now)
+            case Promise():
+                self._promise(peer, message, now)
+            case Refused(reason=reason, promised=promised, message=why):
+                self._highest = max(self._highest, promised)
+                if reason in (Reason.CONFIG, Reason.UNFIT):
+                    self._refused(peer, f"{reason.name.lower()}: {why}", now)
+            case _:
+                pass
+
+    def abandon(self, reason: str, now: float) -> None:
+        """Give the solicited epoch up and start again in a while."""
+        for peer in self._peers.values():
+            if peer.connected:
+                self._emit(SendTo(member=peer.id, message=Resign(epoch=self.epoch)))
+        self._lost += 1
+        chance = 0.5 + crc32(f"{self._owner}/{self.epoch}".encode()) / 2**32
+        self._pause(reason, now, POLL_S * 2 ** min(self._lost, 4) * chance)
+
+    def tick(self, now: float) -> None:
+        """Begin the next round, or end one that is late."""
+        if now < self._deadline:
+            return
+        match self.stage:
+            case Stage.PAUSED:
+                self._canvass(now)
+            case Stage.CANVASSING:
+                self._pause(f"{len(self._willing)} consents in time{self._why()}", now, POLL_S)
+            case Stage.SOLICITING:
+                self.abandon(f"{len(self.promises)} promises in time{self._why()}", now)
+            case Stage.WON:
+                pass
+
+    def _canvass(self, now: float) -> None:
+        self.stage, self._deadline = Stage.CANVASSING, now + ROUND_S
+        self._canvassed = Epoch(max(self._highest + 1, FIRST_EPOCH))
+        self._willing, self._refusals = set(), {}
+        for peer in self._peers.values():
+            if peer.connected:
+                self.connected(peer, now)
+
+    def _consent(self, peer: Peer, consent: Consent, now: float) -> None:
+        self._highest = max(self._highest, consent.promised)
+        if self.stage is not Stage.CANVASSING or consent.epoch != self._canvassed:
+            return
+        if not consent.granted and consent.reason is not Reason.EPOCH:  # a too low number is no objection
+            self._refused(peer, "the writer was heard within its lease", now)
+            return
+        self._willing.add(peer.id)
+        if elects(len(self._willing)):
+            self._solicit(now)
+
+    def _solicit(self, now: float) -> None:
+        self.stage, self._deadline = Stage.SOLICITING, now + ROUND_S
+        self.epoch = Epoch(max(self._highest + 1, FIRST_EPOCH))
+        self._highest = self.epoch
+        self.promises, self.asked, self._refusals = {}, {}, {}
+        for peer in self._peers.values():
+            if peer.connected:
+                self.connected(peer, now)
+
+    def _promise(self, peer: Peer, promise: Promise, now: float) -> None:
+        self._highest = max(self._highest, promise.promised)
+        if self.stage is not Stage.SOLICITING or promise.epoch != self.epoch:
+            return
+        if not promise.granted:
+            self._refused(peer, f"epoch {promise.promised} is promised", now)
+            return
+        self.promises[peer.id] = promise.position
+        if elects(len(self.promises)):
+            self.stage = Stage.WON
+
+    def _refused(self, peer: Peer, why: str, now: float) -> None:
+        self._refusals[peer.id] = why
+        if not blocks(len(self._refusals)):
+            return
+        if self.stage is Stage.CANVASSING:
+            self._pause(f"no consent{self._why()}", now, POLL_S)
+        elif self.stage is Stage.SOLICITING:
+            self.abandon(f"no promise{self._why()}", now)
+
+    def _why(self) -> str:
+        return "; " + "; ".join(f"{who}: {why}" for who, why in self._refusals.items()) if self._refusals else ""
+
+    def _pause(self, reason: str, now: float, seconds: float) -> None:
+        self.stage, self._deadline = Stage.PAUSED, now + seconds
+        self._emit(Waiting(reason=reason, until=self._deadline))

@@ -1,0 +1,74 @@
+"""Finds E after an election: the tail of the best log is read from its holder and scanned for the last record end.
+
+R is persisted by the nodes and never guessed; only E, at or below it, comes from the records.
+"""
+
+from collections.abc import Callable, Mapping
+
+from borealis_engine.contract.volume import Lsn, MemberId
+from borealis_engine.core.effects import SendTo, WriterEffect
+from borealis_engine.core.history import epoch_of
+from borealis_engine.core.messages import LogData, Message, Position, Read, Refused
+from borealis_engine.core.tail import ALIGN, LogEnd, Scan
+
+
+def choose_donor(promises: Mapping[MemberId, Position]) -> MemberId | None:
+    """Give the member whose log is carried on: highest (last epoch, flush); None if no member holds any."""
+    donor = max(promises, key=lambda member: promises[member].rank)
+    return donor if promises[donor].history else None
+
+
+class Recovery:
+    """Reads the donor's tail until the end is known: then `end` is set; or it failed: then `failure` says why."""
+
+    def __init__(
+        self, *, donor: MemberId, position: Position, scan: Scan, emit: Callable[[WriterEffect], None]
+    ) -> None:
+        self.donor = donor
+        self.history = position.history
+        self.end: LogEnd | None = None
+        self.failure = ""
+        self._flush = position.flush
+        self._scan, self._emit = scan, emit
+        self._tail = bytearray()
+        self._reach = 0  # bytes to read at least
+        if len(position.history) > 1 and position.history[-1].start == position.flush:
+            self.end = LogEnd(end=position.flush)  # a reign that wrote nothing starts at a record end
+        else:
+            self._ask()
+
+    def receive(self, message: Message) -> None:
+        """Take what the donor sends."""
+        match message:
+            case LogData(lsn=lsn, data=data, last=last):
+                if lsn != self._start + len(self._tail):
+                    self.failure = f"donor {self.donor} sent log at {lsn} out of order"
+                    return
+                self._tail += data
+                if last:
+                    self._judge()
+            case Refused(message=why):
+                self.failure = f"donor {self.donor} refused: {why}"
+            case _:
+                pass
+
+    def _ask(self) -> None:
+        base = self.history[0].start
+        self._start = Lsn(max(base, (self._flush - max(self._reach, 1)) // ALIGN * ALIGN))
+        self._tail.clear()
+        read = Read(epoch=epoch_of(self.history), start=self._start, upto=self._flush)
+        self._emit(SendTo(member=self.donor, message=read))
+
+    def _judge(self) -> None:
+        if self._start + len(self._tail) != self._flush:
+            self.failure = f"donor {self.donor} holds less than it promised"
+            return
+        end = self._scan(self._start, bytes(self._tail))
+        if end is None and self._start > self.history[0].start:
+            self._reach = max(ALIGN, self._reach * 2, self._flush - self._start + 1)
+            self._ask()
+        elif end is None or end.end < self.history[-1].start:
+            self.failure = f"no record ends in the log of epoch {epoch_of(self.history)}"
+        else:
+            self.end = end
+            self._tail.clear()

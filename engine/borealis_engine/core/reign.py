@@ -1,0 +1,281 @@
+"""The owner of an epoch: brings members to its entry, streams WAL to them, counts acks, keeps the lease.
+
+Rules that live here: D is what four members acked, and nothing below the entry's start counts; it is announced with
+the next append, or alone at once; the lease runs from the time of *sending* of what four members answered. No work
+is done per record, and what is kept in memory is bounded by the window.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.effects import DurableAdvanced, Elected, ImageExtent, Reconnect, SendTo, WriterEffect
+from borealis_engine.core.errors import Misuse
+from borealis_engine.core.history import common_point
+from borealis_engine.core.journal import NOWHERE
+from borealis_engine.core.messages import (
+    Ack,
+    Append,
+    Begin,
+    Begun,
+    History,
+    Message,
+    Position,
+    Promise,
+    Reason,
+    Refused,
+    Solicit,
+)
+from borealis_engine.core.peer import Peer, Stage
+from borealis_engine.core.quorum import blocks, covered, covered_time
+from borealis_engine.core.window import Window
+
+RETRY_S: Final = 0.5  # seconds after which an unanswered Solicit is repeated
+PIECE: Final = 256 * 1024  # bytes of one append to a member that is behind
+IN_FLIGHT: Final = 8 * 1024 * 1024  # bytes sent to a member and not acked
+LEASE_SHARE: Final = 0.8  # of the nodes' lease: ours ends first, and leaves time to stop PostgreSQL
+BEATS_PER_LEASE: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposed:
+    """The reign is over: outbid (`fenced`), or no quorum was heard for the lease."""
+
+    reason: str
+    fenced: bool
+
+
+class Reign:
+    """An epoch won. Its log is known only after `open`; heartbeats hold the lease from the first moment."""
+
+    def __init__(
+        self,
+        *,
+        epoch: Epoch,
+        owner: str,
+        peers: list[Peer],
+        emit: Callable[[WriterEffect], None],
+        lease: float,
+        limit: int,
+    ) -> None:
+        self.epoch = epoch
+        self.history: History = ()
+        self.durable: Lsn = NOWHERE  # D; 0 until established
+        self.window = Window(NOWHERE, limit)
+        self.deposed: Deposed | None = None
+        self._owner, self._peers, self._emit = owner, peers, emit
+        self._lease, self._limit = lease, limit
+        self._image: ImageExtent | None = None  # if this reign made it
+        self._zeros = 0
+        self._beat = 0
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def lease_until(self) -> float:
+        """When the lease ends unless more answers come."""
+        return covered_time(peer.heard for peer in self._peers) + LEASE_SHARE * self._lease
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be offered before D must advance."""
+        return max(0, self._limit // 2 - (self.window.end - self.durable)) if self.durable else 0
+
+    def open(self, history: History, zeros: int, image: ImageExtent | None, now: float) -> None:
+        """The log is known: it goes on at `history[-1].start`, above `zeros` bytes of padding."""
+        self.history, self._zeros, self._image = history, zeros, image
+        self.window = Window(history[-1].start, self._limit)
+        self._join_waiting(now)
+
+    # --- members ------------------------------------------------------------------------------------------------
+
+    def promised(self, peer: Peer, position: Position, now: float) -> None:
+        """`peer` has promised the epoch and stands at `position`: let it join."""
+        peer.stage, peer.position = Stage.PROMISED, position
+        self._join(peer, now)
+
+    def solicit(self, peer: Peer, now: float) -> None:
+        """Ask a member that came late, or whose state is unclear, to promise and to say where it stands."""
+        peer.stage, peer.asked_at = Stage.OUT, now
+        self._emit(SendTo(member=peer.id, message=Solicit(epoch=self.epoch, owner=self._owner)))
+
+    def disconnected(self, peer: Peer, now: float) -> None:
+        """Those who joined with its help need another donor."""
+        for other in self._peers:
+            if other.stage is Stage.JOINING and other.begin is not None and other.begin.donor == peer.id:
+                other.stage = Stage.PROMISED
+        self._join_waiting(now)
+
+    def stored(self, peer: Peer, now: float) -> None:
+        """It holds the image made by this reign."""
+        peer.stored = True
+        self._join(peer, now)
+
+    def _join_waiting(self, now: float) -> None:
+        for peer in self._peers:
+            self._join(peer, now)
+
+    def _join(self, peer: Peer, now: float) -> None:
+        """Send Begin, unless a donor is needed and none is there yet: then again when one is."""
+        if not self.history or peer.stage is not Stage.PROMISED or peer.position is None:
+            return
+        start = self.history[-1].start
+        common = common_point(peer.position.history, peer.position.flush, self.history)
+        if common is None and peer.stored and self._image is not None:
+            common = self._image.end
+        has_all = common is not None and common >= start - self._zeros
+        late = max(common or start, start) < self.window.start
+        donor = self._donor()
+        if donor is None and (late or not has_all):
+            return
+        upto = donor.acked if donor is not None and late else NOWHERE
+        peer.begin = Begin(
+            epoch=self.epoch,
+            history=self.history,
+            donor=donor.id if donor is not None else "",
+            zeros=self._zeros,
+            upto=upto,
+        )
+        peer.stage, peer.asked_at = Stage.JOINING, now
+        self._emit(SendTo(member=peer.id, message=peer.begin))
+
+    def _donor(self) -> Peer | None:
+        """The member that streams and holds most."""
+        able = [p for p in self._peers if p.connected and p.stage is Stage.STREAMING and p.acked >= self.window.start]
+        return max(able, key=lambda peer: peer.acked, default=None)
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def receive(self, peer: Peer, message: Message, now: float) -> None:
+        """Take an answer of a member."""
+        match message:
+            case Ack(epoch=epoch, flush=flush, beat=beat):
+                if epoch == self.epoch:
+                    peer.answered(beat)
+                    self._acked(peer, flush, now)
+            case Begun(epoch=epoch, flush=flush):
+                if epoch == self.epoch and self.history:
+                    self._begun(peer, flush, now)
+            case Promise(epoch=epoch) if epoch == self.epoch:
+                self._promise(peer, message, now)
+            case Refused():
+                self._refused(peer, message, now)
+            case _:
+                pass
+
+    def _promise(self, peer: Peer, promise: Promise, now: float) -> None:
+        if promise.promised > self.epoch:
+            self._outbid(peer, promise.promised)
+        elif promise.granted and peer.stage is Stage.OUT:
+            self.promised(peer, promise.position, now)
+
+    def _begun(self, peer: Peer, flush: Lsn, now: float) -> None:
+        if flush > self.window.end:
+            self._emit(Reconnect(member=peer.id, reason=f"it claims log up to {flush}, beyond what was written"))
+            return
+        peer.heard = max(peer.heard, peer.asked_at)
+        if peer.stage is Stage.JOINING:
+            peer.stage, peer.next = Stage.STREAMING, flush
+        self._acked(peer, flush, now)
+        self._join_waiting(now)
+
+    def _acked(self, peer: Peer, flush: Lsn, now: float) -> None:
+        if flush > peer.acked:
+            peer.acked = flush
+            self._count(now)
+        self._pump(peer, now)
+
+    def _refused(self, peer: Peer, refused: Refused, now: float) -> None:
+        if refused.promised > self.epoch:
+            self._outbid(peer, refused.promised)
+        elif refused.reason in (Reason.GAP, Reason.STALE) and peer.stage is Stage.STREAMING:
+            self.solicit(peer, now)
+        elif refused.reason is Reason.UNKNOWN and peer.stage is Stage.JOINING:
+            peer.stage, peer.asked_at = Stage.OUT, now
+        elif refused.reason in (Reason.UNFIT, Reason.CONFIG):
+            peer.stage, peer.asked_at = Stage.OUT, now
+            self.disconnected(peer, now)
+
+    def _outbid(self, peer: Peer, promised: Epoch) -> None:
+        peer.outbid, peer.stage = promised, Stage.OUT
+        lost = [p for p in self._peers if p.outbid]
+        if blocks(len(lost)):
+            names = ", ".join(f"{p.id} promised {p.outbid}" for p in lost)
+            self.deposed = Deposed(reason=f"epoch {self.epoch} is outbid: {names}", fenced=True)
+
+    # --- D ------------------------------------------------------------------------------------------------------
+
+    def _count(self, now: float) -> None:
+        """Move D to what four members hold; the first time that establishes the reign."""
+        start = self.history[-1].start
+        durable = Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
+        if durable <= self.durable:
+            return
+        if not self.durable:
+            self._emit(Elected(epoch=self.epoch, history=self.history, end=start))
+        self.durable = durable
+        self._emit(DurableAdvanced(lsn=durable))
+        self.window.trim(durable)
+        for peer in self._peers:
+            if peer.stage is Stage.STREAMING:
+                self._pump(peer, now)
+                if peer.next == self.window.end:
+                    self._send(peer, peer.next, b"", beat=0)
+
+    # --- WAL ----------------------------------------------------------------------------------------------------
+
+    def offer(self, lsn: Lsn, data: bytes, now: float) -> None:
+        """Take WAL of the epoch and send it to all who are in step."""
+        if not self.durable:
+            raise Misuse("WAL was offered before the reign is established")
+        if data:
+            self.window.append(lsn, data)
+            for peer in self._peers:
+                self._pump(peer, now)
+
+    def _pump(self, peer: Peer, now: float) -> None:
+        """Send what `peer` lacks, as far as the window and the bytes in flight allow."""
+        if peer.stage is not Stage.STREAMING:
+            return
+        if peer.next < self.window.start:
+            self.solicit(peer, now)
+            return
+        while peer.next < self.window.end and peer.next - peer.acked < IN_FLIGHT:
+            data = self.window.piece(peer.next, PIECE)
+            self._send(peer, peer.next, data, beat=self._next_beat(peer, now))
+            peer.next = Lsn(peer.next + len(data))
+
+    def _send(self, peer: Peer, lsn: Lsn, data: bytes, *, beat: int) -> None:
+        append = Append(epoch=self.epoch, stream=peer.stream, lsn=lsn, durable=self.durable, data=data, beat=beat)
+        self._emit(SendTo(member=peer.id, message=append))
+
+    def _next_beat(self, peer: Peer, now: float) -> int:
+        self._beat += 1
+        peer.beats.append((self._beat, now))
+        peer.beat_at = now
+        return self._beat
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Send heartbeats, ask again those who are out, and look at the lease."""
+        if now >= self.lease_until:
+            self.deposed = Deposed(
+                reason=f"no quorum answered what was sent after {self.lease_until:.3f}", fenced=False
+            )
+            return
+        for peer in self._peers:
+            if peer.connected:
+                self._attend(peer, now)
+        self._join_waiting(now)
+
+    def _attend(self, peer: Peer, now: float) -> None:
+        if peer.beats and now - peer.beats[0][1] >= self._lease:
+            self._emit(Reconnect(member=peer.id, reason="it answered nothing for the lease"))
+            peer.beats.clear()
+        elif peer.stage is Stage.OUT:
+            if not peer.outbid and now - peer.asked_at >= RETRY_S:
+                self.solicit(peer, now)
+        elif now - peer.beat_at >= self._lease / BEATS_PER_LEASE:
+            self._send(peer, self.window.end, b"", beat=self._next_beat(peer, now))
