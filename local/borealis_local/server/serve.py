@@ -1,6 +1,6 @@
 """Listening: an Api behind TLS on an address of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,18 @@ SHUTDOWN_S = 1.0
 
 @asynccontextmanager
 async def listening(
-    api: Api, *, address: str, port: int, token: str, certificates: Path, read_log: LogReader
+    api: Api,
+    *,
+    address: str,
+    port: int,
+    token: str,
+    certificates: Path,
+    read_log: LogReader,
+    extra: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[None]:
     """Serve until the block ends; OSError if the address is taken."""
     application = Server(api, token=token, read_log=read_log).application()
+    application.add_routes(extra)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
