@@ -101,10 +101,14 @@ class Attached:
         except TimeoutError as error:
             raise ServerDied(f"PostgreSQL does not answer after {START_S} s") from error
 
-    async def stop(self) -> None:
-        """Stop PostgreSQL at once, close the feed, remove the directory. Idempotent."""
+    async def halt(self) -> None:
+        """Stop PostgreSQL at once. Idempotent."""
         if self._server is not None:
             await self._server.stop()
+
+    async def stop(self) -> None:
+        """Stop PostgreSQL at once, close the feed, remove the directory. Idempotent."""
+        await self.halt()
         await self._stack.aclose()
         await asyncio.to_thread(directory.discard, self.data)
 

@@ -20,6 +20,7 @@ from borealis_engine.postgres.errors import CommandFailed
 STOP_GRACE_S: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_ours: set[int] = set()  # children that somebody here waits for
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -75,6 +76,10 @@ class Server:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
+    def shoot(self) -> None:
+        """Begin an immediate shutdown."""
+        self.signal(signal.SIGQUIT)
+
     async def stop(self) -> None:
         """Immediate shutdown; SIGKILL to whatever is left after STOP_GRACE_S. Idempotent."""
         self.signal(signal.SIGQUIT)
@@ -119,6 +124,13 @@ def end_all_in(directory: Path) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
+def reap_strangers() -> None:
+    """As PID 1: reap the dead children that nobody here started, such as orphans of a shell in the container."""
+    with suppress(ChildProcessError):
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in _ours:
+            os.waitpid(dead.si_pid, os.WNOHANG)
+
+
 def _spawn(
     command: Sequence[str],
     account: Account | None,
@@ -127,7 +139,7 @@ def _spawn(
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdin=stdin,
         stdout=stdout,
@@ -140,6 +152,8 @@ def _spawn(
         umask=0o077,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no locks)
     )
+    _ours.add(process.pid)
+    return process
 
 
 def _die_with_parent() -> None:

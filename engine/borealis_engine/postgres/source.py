@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from borealis_engine.contract.volume import Lsn, Member
 from borealis_engine.core.messages import Feed, History
@@ -19,7 +19,6 @@ from borealis_engine.postgres.errors import FeedBroken
 RETRY_S = 0.1
 BEGINNING = Lsn(0)  # "from the first byte that is held"
 Feeds: TypeAlias = AsyncGenerator[Feed, None]
-Pieces: TypeAlias = AsyncGenerator[bytes, None]
 
 
 class LogSource(Protocol):
@@ -60,7 +59,7 @@ class Source:
     async def follow(self, member: Member, start: Lsn) -> Feeds:
         """Follow the log at one member; FeedBroken at the end of the connection, however it ended."""
         try:
-            async with aclosing(cast(Feeds, self._members.subscribe(member.id, start=start))) as feeds:
+            async with aclosing(self._members.subscribe(member.id, start=start)) as feeds:
                 async for feed in feeds:
                     yield feed
         except NetError as error:
@@ -85,8 +84,8 @@ class Source:
         reason = "no members"
         for member in self.order():
             try:
-                async with aclosing(cast(Pieces, self._members.get_image(member.id, digest))) as pieces:
-                    return b"".join([piece async for piece in pieces])
+                async with aclosing(self._members.get_image(member.id, digest)) as pieces:
+                    return b"".join([piece.data async for piece in pieces])
             except NetError as error:
                 reason = f"{member.name}: {error}"
                 self.demote(member)

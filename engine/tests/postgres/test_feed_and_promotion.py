@@ -34,8 +34,7 @@ class Reign:
 async def crown(attached: Attached, volume: MemoryVolume, epoch: int) -> Reign:
     """Make `attached` the writer of `epoch`, as an election would."""
     segment = attached.image.head.description.segment_size
-    start = Lsn(volume.end - volume.end % segment)
-    found = find_end(start, bytes(volume.log[start - volume.start :]), segment)
+    found = find_end(volume.start, bytes(volume.log), segment)
     assert found
     volume.append(bytes(found.padding), durable=False)
     volume.begin(Epoch(epoch), found.end)

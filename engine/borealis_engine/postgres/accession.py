@@ -1,0 +1,65 @@
+"""From reader to writer: campaign, catch up to E, promote, drain, prove.
+
+The invariant: every step is given up the moment the attempt or the reign is over, whatever ended it (a higher epoch, a
+lost lease, PostgreSQL's death, a resignation): all of these come together in `Ownership.ended`.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import psycopg
+
+from borealis_engine.core.effects import Elected
+from borealis_engine.postgres.attached import Attached
+from borealis_engine.postgres.errors import PromotionFailed, ReignEnded
+from borealis_engine.postgres.logwriter import LogWriter
+from borealis_engine.postgres.ownership import Ownership
+from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
+
+CAMPAIGN_S: Final = 20.0  # an election that takes longer is given up; the operator asks again
+
+
+async def campaign(ownership: Ownership) -> Elected:
+    """Be elected; ReignEnded after CAMPAIGN_S, or when the attempt ends before."""
+    ownership.start()
+    await asyncio.wait({ownership.elected, ownership.ended}, timeout=CAMPAIGN_S, return_when=asyncio.FIRST_COMPLETED)
+    if ownership.ended.done():
+        ownership.ended.result()
+    if not ownership.elected.done():
+        raise ReignEnded(f"not elected: {ownership.waiting or 'no four storage nodes answer'}")
+    return ownership.elected.result()
+
+
+async def prepare(attached: Attached, ownership: Ownership, elected: Elected) -> None:
+    """Replay up to E; after this, and only then, there is something to promote. May be undone."""
+    server = attached.server
+    server.died.add_done_callback(lambda died: ownership.end(f"PostgreSQL ended with {died.result()}"))
+    attached.feed.learn(elected.history, elected.end)
+    await _unless_ended(ownership, catch_up(attached, elected.end))
+
+
+async def take_over(attached: Attached, ownership: Ownership, elected: Elected) -> None:
+    """Promote and commit once. No way back from here: any error ends the instance."""
+    server = attached.server
+    ownership.ended.add_done_callback(lambda ended: server.shoot())
+    await _unless_ended(ownership, promote(attached, elected.epoch, elected.end))
+    writer = await LogWriter.connect(attached.site.door, ownership, start=elected.end, timeline=elected.epoch)
+    writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception())))
+    ownership.on_durable = writer.durable
+    await _unless_ended(ownership, prove_writable(attached, elected.epoch))
+
+
+async def _unless_ended(ownership: Ownership, work: Coroutine[Any, Any, None]) -> None:
+    """Do a step; ReignEnded if the reign is over first."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, ownership.ended}, return_when=asyncio.FIRST_COMPLETED)
+        if ownership.ended.done():
+            ownership.ended.result()
+        await task
+    except psycopg.Error as error:
+        raise PromotionFailed(f"PostgreSQL refuses: {error}") from error
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,281 @@
+"""The life of an instance: wait for a volume, attach, follow, be promoted, reign, end.
+
+The invariants: a role is reported only once it is true (`writer` after the first commit that a quorum holds); whatever
+goes wrong after `pg_promote` ends the instance; and at its end PostgreSQL is stopped before the epoch is given up.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
+from borealis_engine.contract.volume import Lsn, VolumeConfig, format_lsn
+from borealis_engine.core.messages import History
+from borealis_engine.net.members import Members
+from borealis_engine.net.tls import Tls
+from borealis_engine.postgres import accession, timelines
+from borealis_engine.postgres.attached import Attached, Site
+from borealis_engine.postgres.database import apply_spec
+from borealis_engine.postgres.errors import AttachFailed, PostgresError, PromotionFailed, ReignEnded, ServerDied
+from borealis_engine.postgres.feed import Feed
+from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
+from borealis_engine.postgres.lag import Lag
+from borealis_engine.postgres.ownership import Ownership
+from borealis_engine.postgres.promotion import stay_standby
+from borealis_engine.postgres.settings import MIB
+from borealis_engine.postgres.source import Source
+from borealis_engine.postgres.sql import Progress, Session, progress, session
+
+log = logging.getLogger(__name__)
+server_log = logging.getLogger("postgres")
+OBSERVE_S: Final = 0.2
+SILENCE_S: Final = 5.0  # without a word of any storage node the lag is unknown
+FOLLOW_S: Final = 3.0  # a reader that is not on the newest timeline by then attaches again
+UNKNOWN: Final = Progress(in_recovery=True, receive=Lsn(0), replay=Lsn(0), timeline=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this instance is, and how it is known to the volume."""
+
+    name: str
+    zone: str
+    lease: float  # seconds
+    tls: Tls
+
+
+class Instance:
+    """One instance; `run` is its whole life."""
+
+    def __init__(self, site: Site, identity: Identity, members: Members, on_change: Callable[[], None]) -> None:
+        self._site, self._identity, self._members, self._on_change = site, identity, members, on_change
+        self._source = Source(members, zone=identity.zone)
+        self._role, self.ready, self._message, self._database = Role.STARTING, False, "", ""
+        self._progress, self._lag = UNKNOWN, Lag()
+        self._lag_seconds: float | None = None
+        self._wanted = asyncio.Event()  # the writer's role is
+        self._applying = asyncio.Lock()
+        self._attached: Attached | None = None
+        self._ownership: Ownership | None = None
+
+    # --- what is asked of it ----------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> InstanceStatus:
+        """Give what the control server shows."""
+        feed, owner = self._attached and self._attached.feed, self._ownership
+        durable = max(feed.durable if feed else Lsn(0), owner.durable if owner else Lsn(0))
+        reigning = self._role is Role.WRITER
+        return InstanceStatus(
+            name=self._identity.name,
+            role=self._role,
+            ready=self.ready,
+            epoch=owner.epoch if owner else timelines.newest(feed.named) if feed else 0,
+            receive_lsn=durable if reigning else self._progress.receive,
+            replay_lsn=durable if reigning else self._progress.replay,
+            durable_lsn=durable,
+            lag_seconds=None if self._lag_seconds is None else round(self._lag_seconds, 3),
+            generation=self._members.config.generation,
+            revision=self._members.config.revision,
+            pg_version=self._site.binaries.version,
+            database=self._database,
+            message=self._message,
+        )
+
+    def want_promotion(self) -> bool:
+        """Ask for the writer's role; False if this instance is about to end."""
+        if self._role is not Role.WRITER:
+            self._wanted.set()
+        return self._role is not Role.STOPPED
+
+    def want_resignation(self) -> None:
+        """Ask the writer or candidate to give up: a writer ends, a candidate becomes a reader again."""
+        self._wanted.clear()
+        if self._ownership is not None:
+            self._ownership.end("asked to resign")
+
+    def configure(self, config: VolumeConfig) -> VolumeConfig:
+        """Keep the higher configuration and give the one in force."""
+        kept = self._members.configure(config)
+        if self._ownership is not None:
+            self._ownership.configure(kept)
+        return kept
+
+    async def apply(self, spec: DatabaseSpec) -> bool:
+        """Make the database specification true; False unless this is the writer."""
+        async with self._applying:
+            if self._role is not Role.WRITER:
+                return False
+            if self._database != spec.digest:
+                await apply_spec(self._site.door, spec)
+                self._database = spec.digest
+                log.info("the database specification is true")
+                self._on_change()
+            return True
+
+    # --- its life ---------------------------------------------------------------------------------------------
+
+    async def run(self, stopping: asyncio.Event) -> bool:
+        """Live until `stopping` is set (gives True) or something ends this instance (False). Leaves nothing behind."""
+        life, stop = asyncio.create_task(self._live()), asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return not life.done()
+        finally:
+            reason = "stopping"
+            if life.done() and not life.cancelled() and (error := life.exception()):
+                reason = str(error)
+                if not isinstance(error, PostgresError):
+                    log.error("unexpected end", exc_info=error)
+            life.cancel()
+            stop.cancel()
+            await asyncio.gather(life, stop, return_exceptions=True)
+            await self._end(reason)
+
+    async def _live(self) -> None:
+        history, durable = await self._find_volume()
+        if history:
+            await self._attach(history, durable)
+        while not (self._wanted.is_set() and await self._become_writer()):
+            await self._follow()
+        assert self._ownership is not None
+        await self._ownership.ended
+
+    async def _find_volume(self) -> tuple[History, Lsn]:
+        """Wait for a volume, or for the wish that one be created here (then the history is empty)."""
+        self._become(Role.STARTING, "the volume has no image yet")
+        while True:
+            history, durable = await self._source.look()
+            if history or self._wanted.is_set():
+                return history, durable
+            await self._pause()
+
+    async def _attach(self, history: History, durable: Lsn) -> Attached:
+        self._become(Role.ATTACHING, f"from image {history[0].image[:12]} and the log up to {format_lsn(durable)}")
+        began = time.monotonic()
+        image = await self._fetch(history[0].image)
+        attached = self._attached = Attached(self._site, image, self._source, history=history, durable=durable)
+        await attached.start(lambda line: server_log.info("%s", line))
+        log.info("attached in %.2f s", time.monotonic() - began)
+        return attached
+
+    async def _fetch(self, digest: str) -> Image:
+        made = self._ownership.image if self._ownership else None
+        if made is not None and made.digest == digest:
+            return made
+        return open_image(await self._source.image(digest), digest)
+
+    async def _follow(self) -> None:
+        """Be a reader until the writer's role is wanted. Raises when PostgreSQL dies or does not follow."""
+        attached = self._attached
+        if attached is None:
+            await self._wanted.wait()
+            return
+        watch = Watch(attached.feed)
+        async with session(self._site.door) as connection:
+            while not self._wanted.is_set():
+                await self._observe(connection, attached.feed)
+                watch.check(time.monotonic())
+                if not self.ready:
+                    self._become(Role.READER, self._message if self._role is Role.READER else "", ready=True)
+                await self._pause()
+                if not attached.server.alive:
+                    raise ServerDied(f"PostgreSQL ended with {attached.server.died.result()}")
+
+    async def _observe(self, connection: Session, feed: Feed) -> None:
+        self._progress, now = await progress(connection), time.monotonic()
+        lag = self._lag.observe(target=feed.passed, replay=self._progress.replay, now=now)
+        self._lag_seconds = None if now - feed.heard_at > SILENCE_S else lag
+
+    async def _pause(self) -> None:
+        """Wait a little, less if there is a wish or PostgreSQL died."""
+        wish = asyncio.create_task(self._wanted.wait())
+        signs: set[asyncio.Future[Any]] = {wish}
+        if self._attached is not None:
+            signs.add(self._attached.server.died)
+        await asyncio.wait(signs, timeout=OBSERVE_S, return_when=asyncio.FIRST_COMPLETED)
+        wish.cancel()
+
+    async def _become_writer(self) -> bool:
+        """Campaign and take over; False leaves a reader, or one that still waits for a volume."""
+        began, ownership = time.monotonic(), self._new_ownership()
+        self._become(Role.PROMOTING, "asking the storage nodes")
+        try:
+            elected = await accession.campaign(ownership)
+            where = {"epoch": elected.epoch, "lsn": format_lsn(elected.end)}
+            log.info("elected", extra=where)
+            attached = self._attached or await self._attach(elected.history, elected.end)
+            self._become(Role.PROMOTING, f"elected for epoch {elected.epoch}, replaying")
+            await accession.prepare(attached, ownership, elected)
+        except (ReignEnded, PromotionFailed) as error:
+            await self._stand_back(ownership, error)
+            return False
+        await accession.take_over(attached, ownership, elected)
+        log.info("writer after %.2f s", time.monotonic() - began, extra=where)
+        self._wanted.clear()
+        self._lag_seconds = None
+        self._become(Role.WRITER, "", ready=True)
+        return True
+
+    def _new_ownership(self) -> Ownership:
+        attached = self._attached
+        segment = attached.image.head.description.segment_size if attached else SEGMENT_MIB * MIB
+        self._ownership = Ownership(
+            config=self._members.config,
+            tls=self._identity.tls,
+            lease=self._identity.lease,
+            segment_size=segment,
+            make_image=self._make_image,
+        )
+        return self._ownership
+
+    async def _make_image(self) -> Image:
+        site = self._site
+        return await asyncio.to_thread(make_image, site.binaries, site.data / "initdb", site.account)
+
+    async def _stand_back(self, ownership: Ownership, error: PostgresError) -> None:
+        log.info("not promoted: %s", error)
+        self._wanted.clear()
+        self._ownership = None
+        await ownership.aclose(resign=True)
+        if self._attached is not None:
+            if not self._attached.server.alive:
+                raise error
+            await stay_standby(self._attached)
+        self._become(Role.READER if self._attached else Role.STARTING, str(error))
+
+    async def _end(self, reason: str) -> None:
+        """Stop PostgreSQL first, then let the epoch go, then remove the directory."""
+        log.info("ends: %s", reason)
+        self._become(Role.STOPPED, reason)
+        if self._attached is not None:
+            await self._attached.halt()
+        if self._ownership is not None:
+            await self._ownership.aclose(resign=True)
+        if self._attached is not None:
+            await self._attached.stop()
+
+    def _become(self, role: Role, message: str, *, ready: bool = False) -> None:
+        if role is not self._role:
+            log.info("%s", role.value, extra={"role": role.value})
+        self._role, self.ready, self._message = role, ready, message
+        self._on_change()
+
+
+class Watch:
+    """Notices a reader that does not come over to the newest timeline although it has all that it needs."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._passed, self._since = Lsn(-1), 0.0
+
+    def check(self, now: float) -> None:
+        """AttachFailed if the receiver has stayed on an older timeline for FOLLOW_S without taking any log."""
+        feed = self._feed
+        if feed.passed != self._passed or feed.timeline == timelines.newest(feed.named):
+            self._passed, self._since = feed.passed, now
+        elif now - self._since > FOLLOW_S:
+            raise AttachFailed(f"PostgreSQL stays on timeline {feed.timeline}, not {timelines.newest(feed.named)}")

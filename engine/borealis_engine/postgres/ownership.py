@@ -1,0 +1,221 @@
+"""The shell around core.writer.Writer: candidacy and reign over the volume, on standing connections to its members.
+
+The invariant: the core decides and this module carries out, in order; every input is followed by draining the effects
+before anything else happens, and times are those of one monotonic clock.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, assert_never
+
+from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.core.effects import (
+    ConfigLearned,
+    DurableAdvanced,
+    Elected,
+    Fenced,
+    ImageExtent,
+    LeaseLost,
+    NeedImage,
+    Reconnect,
+    SendTo,
+    Waiting,
+    WriterEffect,
+)
+from borealis_engine.core.messages import Envelope
+from borealis_engine.core.writer import Writer
+from borealis_engine.net.errors import NetError
+from borealis_engine.net.members import Members
+from borealis_engine.net.tls import Tls
+from borealis_engine.postgres.errors import PostgresError, ReignEnded
+from borealis_engine.postgres.image import Image
+from borealis_engine.proto.wal import find_end
+
+log = logging.getLogger(__name__)
+UPLOAD_PIECE: Final = 256 * 1024
+RETRY_S: Final = 0.2
+FAREWELL_S: Final = 0.05  # for the resignation to leave our sockets
+
+
+class Ownership:
+    """One attempt to be the writer, from the first canvass to the end of the reign; of no use afterwards.
+
+    `elected` gives the election's result; `ended` completes with ReignEnded when the reign or the attempt is over.
+    """
+
+    def __init__(
+        self, *, config: VolumeConfig, tls: Tls, lease: float, segment_size: int,
+        make_image: Callable[[], Awaitable[Image]],
+    ) -> None:  # fmt: skip
+        self._loop = asyncio.get_running_loop()
+        identity = secrets.token_hex(8)
+        self._members = Members(tls=tls, identity=identity, config=config, listener=self)
+        scan = partial(find_end, segment_size=segment_size)
+        self._core = Writer(config=config, owner=identity, lease=lease, scan=scan, now=self._loop.time())
+        self.elected: asyncio.Future[Elected] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.ended.add_done_callback(lambda ended: ended.exception())
+        self.on_durable: Callable[[Lsn], None] = _nobody
+        self.waiting = ""  # why the campaign has not succeeded yet
+        self.image: Image | None = None  # made by this reign
+        self._make_image = make_image
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to connect and to campaign."""
+        self._members.start()
+        self._tick()
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch campaigned for or owned."""
+        return self._core.epoch
+
+    @property
+    def durable(self) -> Lsn:
+        """D; 0 until elected."""
+        return self._core.durable
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be offered now."""
+        return self._core.room
+
+    def offer(self, lsn: Lsn, data: bytes) -> None:
+        """Take WAL of the reign."""
+        self._core.offer(lsn, data, self._loop.time())
+        self._carry_out()
+
+    def configure(self, config: VolumeConfig) -> None:
+        """Keep the higher configuration."""
+        self._core.configure(config)
+        self._members.configure(config)
+
+    def end(self, reason: str) -> None:
+        """Say that the attempt or the reign is over, also for reasons on our side."""
+        if not self.ended.done():
+            self.ended.set_exception(ReignEnded(reason))
+
+    async def aclose(self, *, resign: bool) -> None:
+        """Leave, after PostgreSQL has stopped; with `resign` the next candidate need not wait for the lease."""
+        if self._closed:
+            return
+        if resign:
+            self._core.resign(self._loop.time())
+            self._carry_out()
+            await asyncio.sleep(FAREWELL_S)
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._members.aclose()
+
+    # --- net.members.Listener ---------------------------------------------------------------------------------
+
+    def connected(self, member: MemberId) -> None:
+        """A connection stands."""
+        self._input(lambda now: self._core.connected(member, now))
+
+    def disconnected(self, member: MemberId) -> None:
+        """A connection is gone."""
+        self._input(lambda now: self._core.disconnected(member, now))
+
+    def received(self, member: MemberId, envelope: Envelope) -> None:
+        """A message came."""
+        self._input(lambda now: self._core.receive(member, envelope, now))
+
+    def configured(self, config: VolumeConfig) -> None:
+        """A node knew a higher configuration."""
+        self._input(lambda now: self._core.configure(config))
+
+    # --- effects ----------------------------------------------------------------------------------------------
+
+    def _input(self, give: Callable[[float], None]) -> None:
+        if self._closed:
+            return
+        try:
+            give(self._loop.time())
+        except Exception as error:
+            log.exception("the core refused an input")
+            self.end(f"the core refused an input: {error}")
+        self._carry_out()
+
+    def _tick(self) -> None:
+        self._input(self._core.tick)
+        if not self._closed:
+            self._timer = self._loop.call_at(self._core.next_deadline(), self._tick)
+
+    def _carry_out(self) -> None:
+        for effect in self._core.effects():
+            self._do(effect)
+
+    def _do(self, effect: WriterEffect) -> None:
+        match effect:
+            case SendTo():
+                self._members.send(effect.member, effect.message)
+            case DurableAdvanced():
+                self.on_durable(effect.lsn)
+            case Reconnect():
+                self._members.disconnect(effect.member, effect.reason)
+            case Waiting():
+                if effect.reason != self.waiting:
+                    log.info("not elected yet: %s", effect.reason)
+                self.waiting = effect.reason
+            case NeedImage():
+                self._spawn(self._provide_image())
+            case Elected():
+                if not self.elected.done():
+                    self.elected.set_result(effect)
+            case Fenced() | LeaseLost():
+                self.end(f"{'fenced' if isinstance(effect, Fenced) else 'lease lost'}: {effect.reason}")
+            case ConfigLearned():
+                self._members.configure(effect.config)
+            case _:
+                assert_never(effect)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- creation ---------------------------------------------------------------------------------------------
+
+    async def _provide_image(self) -> None:
+        try:
+            image = self.image = self.image or await self._make_image()
+        except PostgresError as error:
+            self.end(f"image 0 cannot be made: {error}")
+            return
+        log.info("made image %s", image.digest)
+        description = image.head.description
+        extent = ImageExtent(start=description.wal_start, end=description.wal_end)
+        self._input(lambda now: self._core.image_made(image.digest, extent, now))
+        for member in self._members.config.members:
+            self._spawn(self._upload(member.id, image))
+
+    async def _upload(self, member: MemberId, image: Image) -> None:
+        while not self.ended.done():
+            with suppress(NetError):
+                await self._members.put_image(
+                    member, image=image.digest, size=len(image.blob), pieces=_pieces(image.blob)
+                )
+                self._input(lambda now: self._core.image_stored(member, now))
+                return
+            await asyncio.sleep(RETRY_S)
+
+
+def _nobody(lsn: Lsn) -> None:
+    """D is of interest once the log writer runs."""
+
+
+async def _pieces(blob: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(blob), UPLOAD_PIECE):
+        yield blob[at : at + UPLOAD_PIECE]
