@@ -5,12 +5,23 @@ import kopf
 from borealis_operator.api.names import FINALIZER, GROUP, LABEL_MANAGED, MANAGER
 
 
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Remember nothing of what was handled last: passes are level-triggered, and users' objects stay clean."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Say that what is there was seen before."""
+        return self.build(body=body)
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Write nothing."""
+
+
 def make_settings() -> kopf.OperatorSettings:
     """Give the settings under which the handlers run."""
     settings = kopf.OperatorSettings()
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NoDiffBase()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.networking.request_timeout = 10.0

@@ -29,11 +29,12 @@ APPLY: Final = "application/apply-patch+yaml"
 async def connect() -> "ApiServer":
     """Find the API server as any client does: the pod's service account, else KUBECONFIG."""
     configuration = transport.Configuration()
+    path = os.environ.get("KUBECONFIG") or None  # the library reads it only once, when it is imported
     try:
         if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
             credentials.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            await credentials.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            await credentials.load_kube_config(path, client_configuration=configuration)  # type: ignore[no-untyped-call]
     except credentials.ConfigException as error:
         raise KubeError(f"no access to a Kubernetes API: {error}; set KUBECONFIG") from error
     return ApiServer(transport.ApiClient(configuration))
@@ -54,7 +55,7 @@ class ApiServer:
         return await self._call("GET", KINDS[kind].path(namespace, name))
 
     async def list(self, kind: str, namespace: str, *, selector: str = "") -> list[Object]:
-        """Give all objects of a namespace (empty: of all) whose labels match, each with the kind that lists leave out."""
+        """Give all objects of a namespace (empty: of all) whose labels match, with the kind that lists leave out."""
         query = {"labelSelector": selector} if selector else {}
         answer = await self._call("GET", KINDS[kind].path(namespace), query=query)
         head = {"apiVersion": KINDS[kind].api_version, "kind": kind}

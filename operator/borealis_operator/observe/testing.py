@@ -68,6 +68,7 @@ class FakeWorld:
     def die(self, uid: str) -> None:
         """End the process in a pod; its container starts again as a fresh reader at the next `run`."""
         status = self.statuses[uid]
+        assert isinstance(status, InstanceStatus)
         self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="")
 
     def writers(self) -> list[str]:

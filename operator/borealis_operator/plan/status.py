@@ -49,7 +49,7 @@ def render_status(facts: Facts, *, phase: str, hold: str, database_set: bool) ->
     status = writer.instance_status if writer else None
     told = writer_condition(writer, hold)
     fresh = [
-        ready_condition(told, database_set=database_set),
+        ready_condition(told, database_set=database_set or cluster.status.phase in (AVAILABLE, FAILING_OVER)),
         told,
         storage_condition(facts),
         zones_condition(facts),
