@@ -17,7 +17,7 @@ from borealis_engine.core.effects import (
     ServeLog,
     StoreImage,
 )
-from borealis_engine.core.journal import NOBODY
+from borealis_engine.core.journal import NOBODY, NOWHERE
 from borealis_engine.core.messages import GetImage, ImageStored, PutImage, Read, Reason, Subscribe
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.watermark import Watermark
@@ -57,7 +57,7 @@ class Serving:
             case Read():
                 self._read(conn, message)
             case Subscribe(start=start):
-                if self._pipe.held.history and start >= self._pipe.held.start:
+                if start == NOWHERE or (self._pipe.held.history and start >= self._pipe.held.start):
                     self._emit(ServeFeed(conn=conn, start=start))
                 else:
                     self._refuse(conn, Reason.UNKNOWN, f"log from {start} is not here")

@@ -1,0 +1,113 @@
+"""One schedule: six nodes in three zones, three instances, two readers; faults, then quiet, and the verdict."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from borealis_engine.contract.volume import Generation, Member, MemberId, VolumeConfig
+from borealis_engine.core.node import Node
+from borealis_engine.core.testing.agent import Agent
+from borealis_engine.core.testing.clockwork import Clockwork
+from borealis_engine.core.testing.faults import Faults
+from borealis_engine.core.testing.network import Network
+from borealis_engine.core.testing.oracle import Oracle, require
+from borealis_engine.core.testing.reader import Reader
+from borealis_engine.core.testing.setting import Setting
+from borealis_engine.core.testing.storage import Storage
+from borealis_engine.core.writer import Writer
+
+LEASE: Final = 0.8  # seconds
+FAULTS_S: Final = 4.0  # seconds of faults
+QUIET_S: Final = 12.0  # seconds in which the world must have recovered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What a schedule brought about."""
+
+    elections: int = 0
+    truncations: int = 0
+    crashes: int = 0
+    acked_bytes: int = 0
+    fed_bytes: int = 0
+    committed: int = 0  # schedules that acknowledged anything before the faults ended
+    steps: int = 0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(**{name: getattr(self, name) + getattr(other, name) for name in Totals.__slots__})
+
+
+class World:
+    """Everything there is in one schedule."""
+
+    def __init__(
+        self, seed: int, *, trace: bool = False, node_type: type[Node] = Node, writer_type: type[Writer] = Writer
+    ) -> None:
+        self.clockwork = Clockwork(seed, trace=trace)
+        self.oracle = Oracle()
+        network = Network(self.clockwork)
+        setting = Setting(config=_config(), lease=LEASE, world=self.clockwork, network=network, oracle=self.oracle)
+        self.nodes = [Storage(member=m, setting=setting, node_type=node_type) for m in setting.config.members]
+        by_id = {node.id: node for node in self.nodes}
+        for node in self.nodes:
+            node.peers = by_id
+        self.oracle.disks = {node.name: node.disk for node in self.nodes}
+        self.agents = [
+            Agent(name=f"agent-{i}", setting=setting, nodes=by_id, writer_type=writer_type) for i in range(3)
+        ]
+        self.oracle.agents = self.agents
+        self.readers = [Reader(name=f"reader-{i}", setting=setting, nodes=self.nodes) for i in range(2)]
+        self._faults = Faults(
+            world=self.clockwork, network=network, nodes=self.nodes, agents=self.agents, until=FAULTS_S
+        )
+
+    def run(self) -> Totals:
+        """Let it happen; Violation if a rule was broken."""
+        self.clockwork.run(FAULTS_S)
+        committed = bool(self.oracle.truth)
+        self._recover()
+        return Totals(
+            elections=self.oracle.elections,
+            truncations=self.oracle.truncations,
+            crashes=sum(node.crashes for node in self.nodes),
+            acked_bytes=len(self.oracle.truth),
+            fed_bytes=self.oracle.fed,
+            committed=committed,
+            steps=self.clockwork.steps,
+        )
+
+    def _recover(self) -> None:
+        """A writer comes and commits; then its clients fall silent, and all six nodes and all readers have it all."""
+        world, before = self.clockwork, self.oracle.end
+        deadline = world.now + QUIET_S
+        while not (self._reigning() and self.oracle.end > before):
+            require(world.now < deadline, "a writer comes and commits once the faults ended")
+            for agent in self.agents:
+                agent.promote()
+            world.run(world.now + 0.25)
+        for agent in self.agents:
+            agent.busy = False
+        while not self._settled():
+            require(world.now < deadline, "all nodes and readers become current", *self._ends())
+            world.run(world.now + 0.25)
+        self.oracle.settle([node.disk for node in self.nodes])
+
+    def _reigning(self) -> bool:
+        return any(agent.reigning for agent in self.agents)
+
+    def _ends(self) -> list[int]:
+        return [*(node.disk.state.flush for node in self.nodes), *(reader.replayed for reader in self.readers)]
+
+    def _settled(self) -> bool:
+        return self._reigning() and set(self._ends()) == {self.oracle.end}
+
+
+def _config() -> VolumeConfig:
+    members = tuple(
+        Member(id=MemberId(f"{i:016x}"), name=f"node-{i}", zone="abc"[i // 2], address=f"node-{i}") for i in range(6)
+    )
+    return VolumeConfig(cluster_uid="sim", generation=Generation(1), revision=1, sealed=True, members=members)
+
+
+def run(seed: int, *, trace: bool = False, node_type: type[Node] = Node, writer_type: type[Writer] = Writer) -> Totals:
+    """Run the schedule of `seed`; Violation if a rule was broken, whatever else went wrong as it is."""
+    return World(seed, trace=trace, node_type=node_type, writer_type=writer_type).run()
