@@ -23,7 +23,8 @@ CAMPAIGN_S: Final = 20.0  # an election that takes longer is given up; the opera
 async def campaign(ownership: Ownership) -> Elected:
     """Be elected; ReignEnded after CAMPAIGN_S, or when the attempt ends before."""
     ownership.start()
-    await asyncio.wait({ownership.elected, ownership.ended}, timeout=CAMPAIGN_S, return_when=asyncio.FIRST_COMPLETED)
+    results: set[asyncio.Future[Any]] = {ownership.elected, ownership.ended}
+    await asyncio.wait(results, timeout=CAMPAIGN_S, return_when=asyncio.FIRST_COMPLETED)
     if ownership.ended.done():
         ownership.ended.result()
     if not ownership.elected.done():

@@ -1,0 +1,172 @@
+"""Six storage nodes and three agents as real processes: creation, failover, return, and a writer that was frozen."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from borealis_engine.contract import names
+from borealis_engine.contract.status import DatabaseSpec, Role
+from borealis_engine.net.testing import StorageNodes
+from borealis_engine.postgres.binaries import find_binaries
+from borealis_engine.postgres.errors import BinariesMissing
+from borealis_engine.postgres.testing import Agent
+
+pytestmark = pytest.mark.postgres
+LEASE_S = 2.0
+SPEC = DatabaseSpec(master_username="Ma ster", master_password="s3'cret", database_name="app", digest="d1")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    try:
+        find_binaries(os.environ)
+    except BinariesMissing as error:
+        pytest.skip(str(error))
+    path = Path(tempfile.mkdtemp(prefix="borealis-ag-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+async def agents(folder: Path) -> AsyncIterator[list[Agent]]:
+    async with StorageNodes(folder, lease_s=LEASE_S) as nodes:
+        made = [Agent(nodes, folder, number) for number in range(3)]
+        try:
+            await asyncio.gather(*(agent.start() for agent in made))
+            yield made
+        finally:
+            for agent in made:
+                for pid in agent.postgres():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+                await agent.kill()
+
+
+async def create(agents: list[Agent]) -> Agent:
+    """Make the first instance the writer of a new volume and wait for two readers."""
+    first = agents[0]
+    await asyncio.gather(*(agent.until(lambda status: status.role is Role.STARTING) for agent in agents))
+    assert await first.post(names.PROMOTE) == 202
+    status = await first.ready(Role.WRITER)
+    assert status.epoch >= 2
+    assert await agents[1].apply(SPEC) == 409
+    assert await first.apply(SPEC) == 200
+    assert await first.apply(SPEC) == 200
+    for agent in agents[1:]:
+        await agent.ready(Role.READER)
+    return first
+
+
+class Load:
+    """Commits numbered rows until it cannot; `acked` are those whose commit was acknowledged."""
+
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+
+    async def run(self, writer: Agent, start: int) -> None:
+        with suppress(psycopg.Error):
+            async with await writer.connect(SPEC) as connection:
+                await connection.execute("create table if not exists t(i int primary key)")
+                number = start
+                while True:
+                    await connection.execute("insert into t values (%s)", (number,))
+                    self.acked.append(number)
+                    number += 1
+
+
+async def rows(agent: Agent) -> set[int]:
+    async with await agent.connect(SPEC) as connection:
+        cursor = await connection.execute("select i from t")
+        return {int(str(row[0])) for row in await cursor.fetchall()}
+
+
+async def caught_up(agent: Agent, epoch: int, lsn: int) -> None:
+    await agent.until(lambda s: s.role is Role.READER and s.ready and s.epoch == epoch and s.replay_lsn >= lsn)
+
+
+async def test_creation_failover_under_load_and_the_old_writer_s_return(agents: list[Agent]) -> None:
+    writer, load = await create(agents), Load()
+    task = asyncio.create_task(load.run(writer, 1))
+    async with asyncio.timeout(20):
+        while len(load.acked) < 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    pid = agents[2].postmaster()
+    os.kill(writer.postmaster(), signal.SIGKILL)
+    await task
+    assert await writer.ended() == 1
+    await writer.start()
+
+    successor = agents[1]
+    assert await successor.post(names.PROMOTE) == 202
+    status = await successor.ready(Role.WRITER)
+    assert set(load.acked) <= await rows(successor)
+    await asyncio.wait_for(asyncio.gather(more(successor, load)), 20)
+    status = await successor.status()
+    for agent in (agents[0], agents[2]):
+        await caught_up(agent, status.epoch, status.durable_lsn)
+        assert set(load.acked) <= await rows(agent)
+    assert agents[2].postmaster() == pid  # it followed without a restart
+    assert (await agents[2].status()).lag_seconds == 0
+
+
+async def more(writer: Agent, load: Load) -> None:
+    start = max(load.acked) + 1_000
+    async with await writer.connect(SPEC) as connection:
+        for number in range(start, start + 20):
+            await connection.execute("insert into t values (%s)", (number,))
+            load.acked.append(number)
+
+
+async def test_a_frozen_writer_cannot_commit_after_its_successor_was_elected(agents: list[Agent]) -> None:
+    writer, load = await create(agents), Load()
+    await seed(writer, load)
+    async with await writer.connect(SPEC) as connection:
+        await connection.execute("begin")
+        await connection.execute("insert into t values (-1)")
+        assert writer.process is not None
+        frozen = [writer.process.pid, *writer.postgres()]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        assert await agents[1].post(names.PROMOTE) == 202
+        status = await agents[1].ready(Role.WRITER)
+        for pid in reversed(frozen):
+            os.kill(pid, signal.SIGCONT)
+        with pytest.raises(psycopg.Error):
+            await asyncio.wait_for(connection.execute("commit"), 20)
+    assert await writer.ended() == 1
+    await writer.start()
+    assert await rows(agents[1]) == set(load.acked)
+    await caught_up(writer, status.epoch, status.durable_lsn)
+    assert -1 not in await rows(writer)
+
+
+async def seed(writer: Agent, load: Load) -> None:
+    async with await writer.connect(SPEC) as connection:
+        await connection.execute("create table t(i int primary key)")
+        await connection.execute("insert into t select generate_series(1, 50)")
+        load.acked += range(1, 51)
+
+
+async def test_sigterm_ends_a_writer_quickly_and_its_successor_need_not_wait(agents: list[Agent]) -> None:
+    writer, load = await create(agents), Load()
+    await seed(writer, load)
+    loop = asyncio.get_running_loop()
+    assert writer.process is not None
+    began = loop.time()
+    writer.process.terminate()
+    assert await writer.ended() == 0
+    assert loop.time() - began < 2
+    assert not writer.postgres()
+    assert await agents[2].post(names.PROMOTE) == 202
+    await agents[2].ready(Role.WRITER)
+    assert loop.time() - began < LEASE_S + 4
+    assert await rows(agents[2]) == set(load.acked)
+    assert "s3'cret" not in "".join(agent.log() for agent in agents)
