@@ -47,21 +47,20 @@ class WriterDriver:
     def __init__(self, nodes: StorageNodes) -> None:
         self.owner = secrets.token_hex(8)
         loop = asyncio.get_running_loop()
-        self.members = Members(
-            tls=nodes.tls(ROLE_INSTANCE), identity=self.owner, config=nodes.config, listener=self
-        )
+        self.members = Members(tls=nodes.tls(ROLE_INSTANCE), identity=self.owner, config=nodes.config, listener=self)
         self._loop = loop
         self.writer = Writer(
             config=nodes.config, owner=self.owner, lease=nodes.lease_s, scan=_every_byte, now=loop.time()
         )
         self.elected: asyncio.Future[Elected] = loop.create_future()
         self.over: asyncio.Future[Fenced | LeaseLost] = loop.create_future()
-        self.waiting: list[Waiting] = []
+        self.refused = asyncio.Event()  # a round of the campaign came to nothing
         self._commits: deque[tuple[Lsn, asyncio.Future[None]]] = deque()
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._frozen = False
 
     async def __aenter__(self) -> Self:
         self.members.start()
@@ -93,6 +92,25 @@ class WriterDriver:
         await asyncio.wait_for(done, DEADLINE_S)
         return end
 
+    async def append_when_elected(self, data: bytes) -> Lsn:
+        """Wait for the election, then append."""
+        await self.reign()
+        return await self.append(data)
+
+    def resign(self) -> None:
+        """Give the epoch up."""
+        self.writer.resign(self._loop.time())
+        self._after()
+
+    def freeze(self) -> None:
+        """Do nothing and hear nothing, as a stopped process does, until `thaw`."""
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Go on as if no time had passed: what came meanwhile is lost."""
+        self._frozen = False
+        self._after()
+
     # --- what the members tell ------------------------------------------------------------------------------------
 
     def connected(self, member: MemberId) -> None:
@@ -107,8 +125,9 @@ class WriterDriver:
 
     def received(self, member: MemberId, envelope: Envelope) -> None:
         """Pass on."""
-        self.writer.receive(member, envelope, self._loop.time())
-        self._after()
+        if not self._frozen:
+            self.writer.receive(member, envelope, self._loop.time())
+            self._after()
 
     def configured(self, config: VolumeConfig) -> None:
         """Pass on."""
@@ -124,7 +143,7 @@ class WriterDriver:
         self._after()
 
     def _after(self) -> None:
-        if self._closed:
+        if self._closed or self._frozen:
             return
         while effects := self.writer.effects():
             for effect in effects:
@@ -135,6 +154,8 @@ class WriterDriver:
 
     def _tick(self) -> None:
         self._timer = None
+        if self._frozen:
+            return
         self.writer.tick(self._loop.time())
         self._after()
 
@@ -145,7 +166,7 @@ class WriterDriver:
             case Reconnect(member=member, reason=reason):
                 self.members.disconnect(member, reason)
             case Waiting():
-                self.waiting.append(effect)
+                self.refused.set()
             case NeedImage():
                 self._spawn(self._make_image())
             case Elected():

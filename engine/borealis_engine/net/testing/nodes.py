@@ -119,12 +119,16 @@ class StorageNodes:
         except TimeoutError as error:
             raise TimeoutError(f"storage node {number} does not answer:\n{self.log(number)}") from error
 
-    async def reaches(self, number: int, *, flush: int, deadline_s: float = START_DEADLINE_S) -> StorageStatus:
-        """Wait until the node is current and holds the log up to `flush`."""
+    async def reaches(
+        self, number: int, *, flush: int, epoch: int = 0, deadline_s: float = START_DEADLINE_S
+    ) -> StorageStatus:
+        """Wait until the node is current, has entered `epoch` and holds the log up to `flush`."""
         status = await self.answering(number)
         try:
             async with asyncio.timeout(deadline_s):
-                while status.state is not StorageState.CURRENT or status.flush_lsn < flush:
+                while not (
+                    status.state is StorageState.CURRENT and status.epoch >= epoch and status.flush_lsn >= flush
+                ):
                     await asyncio.sleep(_POLL_S)
                     status = await self.status(number)
         except TimeoutError as error:

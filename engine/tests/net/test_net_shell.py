@@ -1,0 +1,193 @@
+"""One storage node in this process, on a disk that fails, behind real connections."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_OPERATOR, ROLE_STORAGE
+from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
+from borealis_engine.core.messages import Begin, Begun, Promise, Read, Reason, Reign, Solicit
+from borealis_engine.core.node import Node
+from borealis_engine.net.channel import Endpoint
+from borealis_engine.net.clock import StallFreeClock
+from borealis_engine.net.dial import Conversation, converse
+from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
+from borealis_engine.net.meters import Meters
+from borealis_engine.net.requests import get_image, put_image
+from borealis_engine.net.shell import Shell
+from borealis_engine.net.testing import make_certificates
+from borealis_engine.net.testing.driver import WAL_END, WAL_START, make_image
+from borealis_engine.net.tls import Tls, load_tls
+from borealis_engine.store.member import open_store
+from borealis_engine.store.testing import FakeDisk
+
+CLUSTER = "uid-1"
+MEMBER = MemberId("00112233aabbccdd")
+
+
+class Site:
+    """A node behind its port."""
+
+    def __init__(self, folders: dict[str, Path], disk: FakeDisk) -> None:
+        self.disk = disk
+        self.folders = folders
+        host = f"127.{100 + secrets.randbelow(90)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(250)}"
+        self.member = Member(id=MEMBER, name="node", zone="a", address=f"{host}:7400")
+        others = tuple(Member(id=MemberId(f"{n:016d}"), name=f"n{n}", zone="b") for n in range(5))
+        self.config = VolumeConfig(
+            cluster_uid=CLUSTER,
+            generation=Generation(1),
+            revision=1,
+            sealed=True,
+            members=(self.member, *others),
+        )
+        store = open_store(disk, member=MEMBER, cluster_uid=CLUSTER, allow_format=True)
+        self.clock = StallFreeClock()
+        self.node = Node(
+            member=MEMBER,
+            config=self.config,
+            durable=store.journal.state,
+            images=store.images.extents,
+            lease=1.0,
+            now=self.clock.now(),
+        )
+        self.shell = Shell(node=self.node, store=store, tls=self.tls(ROLE_STORAGE), clock=self.clock, meters=Meters())
+
+    def tls(self, role: str) -> Tls:
+        return load_tls(self.folders[role], cluster_uid=CLUSTER)
+
+    def endpoint(self, role: str = ROLE_INSTANCE, generation: int = 1) -> Endpoint:
+        return Endpoint(tls=self.tls(role), identity="candidate", generation=lambda: generation)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        host, _, port = self.member.address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self.shell.accept, host, int(port), ssl=self.tls(ROLE_STORAGE).server)
+        self.shell.carry_out()
+        try:
+            yield
+        finally:
+            server.close()
+            await self.shell.aclose()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(make_certificates(tmp_path, cluster_uid=CLUSTER), FakeDisk())
+    async with site.serving():
+        yield site
+
+
+async def solicit(conversation: Conversation, epoch: int) -> Promise:
+    await conversation.send(Solicit(epoch=Epoch(epoch), owner="candidate"))
+    promise = await conversation.receive()
+    assert isinstance(promise, Promise)
+    return promise
+
+
+async def test_a_promise_is_on_the_disk_before_it_is_answered(site: Site) -> None:
+    async with converse(site.endpoint(), site.member) as conversation:
+        assert (await solicit(conversation, 2)).granted
+    reopened = open_store(site.disk, member=MEMBER, cluster_uid=CLUSTER, allow_format=False)
+    assert (reopened.journal.state.promised, reopened.journal.state.owner) == (2, "candidate")
+
+
+@pytest.mark.parametrize("fault", ["fail_syncs", "fail_writes"])
+async def test_a_failed_disk_answers_nothing_but_refusals(site: Site, fault: str) -> None:
+    async with converse(site.endpoint(), site.member) as conversation:
+        setattr(site.disk, fault, True)
+        await conversation.send(Solicit(epoch=Epoch(2), owner="candidate"))
+        with pytest.raises(Disconnected, match="silent"):
+            await conversation.receive(0.3)
+        setattr(site.disk, fault, False)
+        with pytest.raises(RequestRefused) as refused:
+            await solicit(conversation, 3)
+        assert refused.value.refused.reason is Reason.UNFIT
+        assert "input/output error" in site.node.unfit
+
+
+async def test_a_full_disk_is_named(site: Site) -> None:
+    site.disk.capacity = site.disk.used()
+    async with converse(site.endpoint(), site.member) as conversation:
+        await conversation.send(Solicit(epoch=Epoch(2), owner="candidate"))
+        with pytest.raises(Disconnected):
+            await conversation.receive(0.3)
+    assert "disk full" in site.node.unfit
+
+
+async def test_another_generation_or_member_is_refused_with_the_configuration(site: Site) -> None:
+    wrong = replace(site.member, id=MemberId("ffffffffffffffff"))
+    for endpoint, member in ((site.endpoint(generation=2), site.member), (site.endpoint(), wrong)):
+        async with converse(endpoint, member) as conversation:
+            with pytest.raises(RequestRefused) as refused:
+                await solicit(conversation, 2)
+            assert refused.value.refused.reason is Reason.CONFIG
+            assert VolumeConfig.from_json(refused.value.refused.config) == site.config
+    assert site.node.durable.promised == 0
+
+
+async def test_the_operator_may_not_speak_the_log_protocol(site: Site) -> None:
+    with pytest.raises(NetError):
+        async with converse(site.endpoint(ROLE_OPERATOR), site.member) as conversation:
+            await solicit(conversation, 2)
+    assert site.node.durable.promised == 0
+
+
+async def test_a_higher_configuration_outlives_a_restart(site: Site) -> None:
+    newer = replace(site.config, revision=9)
+    assert site.shell.configure(newer) == newer
+    assert site.shell.configure(site.config) == newer
+    assert site.shell.configure(replace(newer, revision=10, cluster_uid="other")) == newer
+    reopened = open_store(site.disk, member=MEMBER, cluster_uid=CLUSTER, allow_format=False)
+    assert VolumeConfig.from_json(reopened.recall_volume()) == newer
+
+
+async def test_an_image_is_uploaded_begun_with_and_fetched(site: Site) -> None:
+    image, blob = make_image()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(blob), 100_000):
+            yield blob[at : at + 100_000]
+
+    await put_image(site.endpoint(), site.member, image=image, size=len(blob), pieces=pieces())
+    fetched = b"".join([piece.data async for piece in get_image(site.endpoint(), site.member, image)])
+    assert fetched == blob
+    history = (
+        Reign(epoch=Epoch(1), start=WAL_START, image=image),
+        Reign(epoch=Epoch(2), start=WAL_END),
+    )
+    async with converse(site.endpoint(), site.member) as conversation:
+        await solicit(conversation, 2)
+        await conversation.send(Begin(epoch=Epoch(2), history=history, donor=""))
+        assert await conversation.receive() == Begun(epoch=Epoch(2), flush=WAL_END)
+        await conversation.send(Read(epoch=Epoch(2), start=WAL_START, upto=Lsn(WAL_START + 5)))
+        assert (await conversation.receive()).data == bytes(5)  # type: ignore[union-attr]
+
+
+async def test_a_wrong_upload_is_refused(site: Site) -> None:
+    image, blob = make_image()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(len(blob))
+
+    with pytest.raises(RequestRefused, match="not image"):
+        await put_image(site.endpoint(), site.member, image=image, size=len(blob), pieces=pieces())
+    assert site.node.images == {}
+
+
+async def test_rubbish_ends_the_connection_and_nothing_else(site: Site) -> None:
+    host, _, port = site.member.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(
+        host, int(port), ssl=site.tls(ROLE_INSTANCE).client, server_hostname=""
+    )
+    writer.write(b"rubbish" * 100)
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    async with converse(site.endpoint(), site.member) as conversation:
+        assert (await solicit(conversation, 2)).granted
