@@ -35,9 +35,10 @@ def choose_account() -> Account | None:
 
 
 def make_private(directory: Path, account: Account | None) -> None:
-    """Make `directory` with mode 0700, owned by the account."""
+    """Make `directory` with mode 0700, owned by the account; the mount of a volume stays its maker's."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(0o700)
     if account is not None:
         os.chown(directory, account.uid, account.gid)
 
