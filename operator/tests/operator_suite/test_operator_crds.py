@@ -1,0 +1,196 @@
+"""The CRDs say what the parser reads, refuse what it refuses, keep what the operator writes, and admit the examples."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from borealis_local.machinery import cel, schema
+from borealis_operator.api.catalogue import MAJORS, Catalogue
+from borealis_operator.api.cluster import parse_cluster
+from borealis_operator.api.errors import ConfigInvalid
+from borealis_operator.api.instance import parse_instance
+from borealis_operator.kube.testing import FakeKube
+from borealis_operator.reconcile.snapshots import tend_snapshot
+
+from .conftest import KEY, Stage
+
+ROOT = Path(__file__).parents[3]
+CRDS = {c["spec"]["names"]["kind"]: c for c in (yaml.safe_load(p.read_text()) for p in (ROOT / "crds").glob("*.yaml"))}
+EXAMPLES = [d for p in sorted((ROOT / "examples").glob("*.yaml")) for d in yaml.safe_load_all(p.read_text())]
+CATALOGUE = Catalogue(images={major: f"engine:{major}" for major in MAJORS})
+FULL: dict[str, Any] = {
+    "engine": "postgresql",
+    "engineVersion": "17",
+    "readers": 3,
+    "storage": {"className": "fast", "size": "20Gi"},
+    "databaseName": "app",
+    "masterUsername": "admin_1",
+    "masterUserSecret": {"name": "mine"},
+    "instance": {"resources": {"cpu": "2", "memory": "4Gi"}},
+}
+
+
+def crd_schema(kind: str) -> dict[str, Any]:
+    (version,) = CRDS[kind]["spec"]["versions"]
+    return dict(version["schema"]["openAPIV3Schema"])
+
+
+def manifest(spec: Mapping[str, Any], *, kind: str = "DBCluster", name: str = "orders") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "shop", "uid": "u1"}
+    return {"apiVersion": "borealis.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
+
+
+def admit(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
+    """Default, prune and validate as an API server does; give what is wrong."""
+    shape = crd_schema(new["kind"])
+    filled = schema.default(new, shape)
+    _, unknown = schema.prune(filled, shape, root=True)
+    causes = schema.validate(filled, shape, root=True) or list(
+        cel.violations(filled, shape, schema.default(old, shape) if old else cel.ABSENT)
+    )
+    return unknown + [str(cause) for cause in causes]
+
+
+def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Paths of all fields of a schema that hold no further fields."""
+    for name, child in node.get("properties", {}).items():
+        below = list(leaves(child, f"{path}.{name}"))
+        yield from below or [f"{path}.{name}"]
+
+
+def nodes(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in node:
+        yield from nodes(node["items"], f"{path}[]")
+
+
+class Recorder(Mapping[str, Any]):
+    """A mapping that remembers which of its leaves were read."""
+
+    def __init__(self, raw: Mapping[str, Any], read: set[str], path: str = "") -> None:
+        self._raw, self._read, self._path = raw, read, path
+
+    def __getitem__(self, key: str) -> Any:
+        self._read.add(f"{self._path}.{key}")
+        value = self._raw[key]
+        return Recorder(value, self._read, f"{self._path}.{key}") if isinstance(value, dict) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [("DBCluster", FULL), ("DBInstance", {"clusterName": "orders", "promotionTier": 3})],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_crd_has_the_fields_that_the_parser_reads(kind: str, spec: dict[str, Any]) -> None:
+    read: set[str] = set()
+    raw = manifest(spec, kind=kind)
+    watched = {**raw, "spec": Recorder(spec, read)}
+    if kind == "DBCluster":
+        parse_cluster(watched, CATALOGUE)
+    else:
+        parse_instance(watched)
+    promised = set(leaves(crd_schema(kind)["properties"]["spec"]))
+    assert promised == {path for path in read if not any(other.startswith(f"{path}.") for other in read)}
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_every_field_is_described(kind: str) -> None:
+    silent = [p for p, node in nodes(crd_schema(kind), kind) if not node.get("description") and p != f"{kind}.metadata"]
+    assert silent == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e['kind']}-{e['metadata']['name']}")
+def test_examples_are_admitted(example: dict[str, Any]) -> None:
+    if example["kind"] in CRDS:
+        assert admit(example) == []
+
+
+def test_defaults_of_schema_and_parser_agree() -> None:
+    bare = manifest({})
+    filled = schema.default(bare, crd_schema("DBCluster"))
+    assert parse_cluster(filled, CATALOGUE).spec == parse_cluster(bare, CATALOGUE).spec
+
+
+REFUSED = {
+    "engine": {"engine": "mysql"},
+    "version": {"engineVersion": "14"},
+    "version-number": {"engineVersion": 17},
+    "too-many-readers": {"readers": 16},
+    "no-readers": {"readers": -1},
+    "size": {"storage": {"size": "lots"}},
+    "database": {"databaseName": "No Good"},
+    "reserved-database": {"databaseName": "pg_things"},
+    "reserved-user": {"masterUsername": "postgres"},
+    "cpu": {"instance": {"resources": {"cpu": "many"}}},
+}
+
+
+@pytest.mark.parametrize("spec", REFUSED.values(), ids=REFUSED)
+def test_schema_and_parser_refuse_alike(spec: dict[str, Any]) -> None:
+    assert admit(manifest(spec))
+    with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z.]+: .+; .+"):
+        parse_cluster(manifest(spec), CATALOGUE)
+
+
+CHANGES = {
+    "engine": ({}, {"engine": "aurora-postgresql"}, "spec.engine"),
+    "class": ({}, {"storage": {"className": "fast"}}, "spec.storage.className"),
+    "size": ({}, {"storage": {"size": "20Gi"}}, "spec.storage.size"),
+    "database": ({}, {"databaseName": "late"}, "spec.databaseName"),
+    "no-database": ({"databaseName": "app"}, {}, "spec.databaseName"),
+    "user": ({}, {"masterUsername": "boss"}, "spec.masterUsername"),
+    "version": ({"engineVersion": "15"}, {"engineVersion": "17"}, "spec.engineVersion"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "field"), CHANGES.values(), ids=CHANGES)
+def test_what_cannot_change_says_so(old: dict[str, Any], new: dict[str, Any], field: str) -> None:
+    causes = admit(manifest(new), manifest(old))
+    assert any(f"{field}: cannot change" in cause for cause in causes), causes
+
+
+@pytest.mark.parametrize("change", [{"readers": 5}, {"masterUserSecret": {"name": "other"}}, {"engineVersion": "17"}])
+def test_what_can_change_may(change: dict[str, Any]) -> None:
+    assert admit(manifest(change), manifest({})) == []
+
+
+def test_long_names_are_refused() -> None:
+    assert admit(manifest({}, name="x" * 46))
+    with pytest.raises(ConfigInvalid, match=r"metadata\.name"):
+        parse_cluster(manifest({}, name="x" * 46), CATALOGUE)
+
+
+def test_a_version_is_kept_when_the_catalogue_grows() -> None:
+    live = manifest({}) | {"status": {"engineVersion": "15"}}
+    assert parse_cluster(live, CATALOGUE).spec.engine_version == "15"
+    with pytest.raises(ConfigInvalid, match=r"spec\.engineVersion"):
+        parse_cluster(manifest({"engineVersion": "17"}) | {"status": {"engineVersion": "15"}}, CATALOGUE)
+
+
+async def test_what_the_operator_writes_survives_the_schema(running: Stage) -> None:
+    written = [o for (kind, _, _), o in running.kube.objects.items() if kind in CRDS]
+    assert {o["kind"] for o in written} == {"DBCluster", "DBInstance"}
+    for live in written:
+        assert live["status"]
+        assert admit({"apiVersion": "borealis.dev/v1alpha1", **live}) == []
+
+
+async def test_a_snapshot_says_that_there_is_none() -> None:
+    kube = FakeKube()
+    live = kube.put(manifest({"clusterName": KEY.name}, kind="Snapshot", name="before"))
+    await tend_snapshot(kube, live, now=1_800_000_000.0)
+    told = await kube.get("Snapshot", "shop", "before")
+    assert told["status"]["restorable"] is False
+    assert admit(told) == []
+    await tend_snapshot(kube, told, now=1_800_000_099.0)
+    assert len(kube.writes) == 1
