@@ -27,6 +27,7 @@ from borealis_local.control.garbage import Collector
 from borealis_local.control.provisioner import Provisioner
 from borealis_local.control.proxy import Proxies
 from borealis_local.control.scheduler import Scheduler
+from borealis_local.engines import engine_majors
 from borealis_local.errors import CommandError, bad_request
 from borealis_local.node import kubelet, process
 from borealis_local.node.addresses import AddressBook
@@ -154,8 +155,7 @@ class Supervisor:
 
     async def _run_operator(self) -> None:
         """Keep the operator running; it is a client of the API like any other."""
-        env = {**process.base_environment(os.environ), "KUBECONFIG": str(self._state.kubeconfig)}
-        command = Command(argv=("borealis-operator",), env=env)
+        command = operator_command(self._state, self._identity)
         delay = 1.0
         while True:
             run = await process.start(command, directory=self._state.root, log=self._state.logs / "operator.log")
@@ -209,6 +209,13 @@ class Supervisor:
             lines = content.splitlines(keepends=True)
             return b"".join(lines[-int(query["tailLines"]) :] if int(query["tailLines"]) else ())
         return content
+
+
+def operator_command(state: State, identity: Identity) -> Command:
+    """Give how the operator is started: by its options, like anywhere else."""
+    env = {**process.base_environment(os.environ), "KUBECONFIG": str(state.kubeconfig)}
+    env["BOREALIS_ENGINE_IMAGES"] = json.dumps(dict.fromkeys(engine_majors(os.environ), "local"))
+    return Command(argv=("borealis-operator", "--plain-logs", "--probe-address", identity.address), env=env)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -1,7 +1,8 @@
 """The environment and the command line of a container, from its description.
 
 `$(NAME)` is expanded from the variables defined before, `$$` escapes it, and an unknown name stays as it is, as in
-Kubernetes. Values that come from Secrets are never rewritten.
+Kubernetes. Mount paths are rewritten before that, once: what is expanded holds real paths already. Values that come
+from Secrets are never rewritten.
 """
 
 import base64
@@ -48,7 +49,7 @@ def command(container: Object, pod: Object, *, base: Mapping[str, str], lookup: 
             "CreateContainerConfigError",
             f'container "{container["name"]}" names no command, and local mode has no image to take one from',
         )
-    argv = paths.texts([expand(w, env) for w in words])
+    argv = [expand(w, env) for w in paths.texts(words)]
     return Command(argv=tuple(argv), env={**base, **env})
 
 
@@ -61,7 +62,7 @@ def variables(container: Object, pod: Object, *, lookup: Lookup, paths: Rewriter
         if "valueFrom" in entry:
             value = _value_from(entry["valueFrom"], pod, lookup)
         else:
-            value = paths.text(expand(entry.get("value") or "", env))
+            value = expand(paths.text(entry.get("value") or ""), env)
         if value is not None:
             env[entry["name"]] = value
     return env
@@ -116,4 +117,4 @@ def field(pod: Object, path: str) -> str:
 
 def rewritten_probe(words: Sequence[str], env: Mapping[str, str], paths: Rewriter) -> list[str]:
     """Give the command of an exec probe."""
-    return paths.texts([expand(w, env) for w in words])
+    return [expand(w, env) for w in paths.texts(words)]

@@ -73,6 +73,19 @@ class Worker:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        """Live; a fault of the kubelet itself is shown in the pod's status, and tried again."""
+        while True:
+            try:
+                await self._live()
+                return
+            except Exception as error:
+                log.exception("pod %s failed", self.pod["metadata"]["name"])
+                for state in self._containers:
+                    state.waiting("RunContainerError", repr(error))
+                self.publish()
+                await asyncio.sleep(LONGEST_DELAY_S)
+
+    async def _live(self) -> None:
         self.publish()
         await self._mount()
         for spec, state in zip(self.pod["spec"].get("initContainers", ()), self._inits, strict=True):
@@ -177,8 +190,8 @@ class Worker:
             state.waiting(error.reason, str(error))
             self.publish()
             return None
-        directory = str(spec.get("workingDir") or self._directory)
-        run = await process.start(todo, directory=Path(paths.text(directory)), log=self.log_path(spec["name"]))
+        directory = Path(paths.text(spec["workingDir"])) if spec.get("workingDir") else self._directory
+        run = await process.start(todo, directory=directory, log=self.log_path(spec["name"]))
         return await self._attend(spec, state, run, todo, paths)
 
     async def _attend(self, spec: Object, state: ContainerState, run: Run, todo: Command, paths: Rewriter) -> int:

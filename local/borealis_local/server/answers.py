@@ -153,5 +153,7 @@ def many(request: web.Request, resource: Resource, items: list[Object], *, versi
     if wanted.startswith("PartialObjectMetadata"):
         items = [partial(o) for o in items]
         kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+    elif not resource.custom:  # as Kubernetes does: items of typed lists say neither kind nor apiVersion
+        items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in items]
     listing = {"kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": str(version)}, "items": items}
     return plain(listing)
