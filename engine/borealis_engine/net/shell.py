@@ -36,6 +36,7 @@ from borealis_engine.core.messages import Envelope
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.clock import StallFreeClock
+from borealis_engine.net.disk_thread import DiskThread
 from borealis_engine.net.intake import Intake
 from borealis_engine.net.meters import Meters
 from borealis_engine.net.serving import Serving
@@ -58,7 +59,7 @@ class Shell:
         self.clock = clock
         self.meters = meters
         self.endpoint = Endpoint(tls=tls, identity=node.member, generation=lambda: node.config.generation)
-        self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="append")
+        self._disk: DiskThread | None = None
         self.blob_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob")
         self.read_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="read")
         self.readable_changed = asyncio.Event()
@@ -69,10 +70,17 @@ class Shell:
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None  # what the timer is set to
         self._filling = False
         self._paused: set[Channel] = set()
         self._serving = Serving(self)
         self._intake = Intake(self)
+
+    def start(self) -> None:
+        """Begin, in a running loop."""
+        if self.store is not None:
+            self._disk = DiskThread(self.store.journal, asyncio.get_running_loop())
+        self.carry_out()
 
     # --- connections ---------------------------------------------------------------------------------------------
 
@@ -131,9 +139,14 @@ class Shell:
             for effect in effects:
                 self._carry_out(effect)
         deadline = self.node.next_deadline()
+        if deadline != self._deadline:
+            self._set_timer(deadline)
+
+    def _set_timer(self, deadline: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._deadline = deadline
         if deadline is not None:
             delay = max(0.001, deadline - self.clock.now())
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
@@ -141,7 +154,7 @@ class Shell:
     def _carry_out(self, effect: NodeEffect) -> None:
         match effect:
             case Persist():
-                self.spawn(self._persist(effect))
+                self._persist(effect)
             case Send(conn=conn, message=message):
                 if conn in self._channels:
                     self._channels[conn].send(message)
@@ -166,29 +179,38 @@ class Shell:
                 assert_never(effect)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._deadline = None, None
         self.node.tick(self.clock.now())
         self.carry_out()
 
     # --- the disk ------------------------------------------------------------------------------------------------
 
-    async def _persist(self, persist: Persist) -> None:
-        if self.store is None:
+    def _persist(self, persist: Persist) -> None:
+        if self._disk is None:
             return
-        journal, loop = self.store.journal, asyncio.get_running_loop()
         before = self.node.durable
-        began = loop.time()
-        try:
-            await loop.run_in_executor(self.disk_thread, journal.append, persist.records)
-        except StoreError as error:
-            self.fail(error)
-            return
-        self.meters.synced(persist.records, loop.time() - began)
-        self.node.persisted(persist.token, self.clock.now())
-        self._report(before.promised, before.epoch)
-        self.carry_out()
-        self._resume()
-        if journal.wants_fill and not self._filling:
+
+        def done(failure: Exception | None, seconds: float) -> None:
+            if failure is not None:
+                self.fail(failure)
+                return
+            self.meters.synced(persist.records, seconds)
+            self.node.persisted(persist.token, self.clock.now())
+            self._report(before.promised, before.epoch)
+            self.carry_out()
+            self._after_sync()
+
+        self._disk.append(persist.records, done)
+
+    def _after_sync(self) -> None:
+        """Wake who waited for the disk, and let zeros be written ahead."""
+        self.drained.set()
+        self.drained = asyncio.Event()
+        if self._paused and self.node.backlog < BACKLOG_LOW:
+            paused, self._paused = self._paused, set()
+            for channel in paused:
+                channel.resume_reading()
+        if self.store is not None and self.store.journal.wants_fill and not self._filling:
             self._filling = True
             self.spawn(self._fill())
 
@@ -208,14 +230,6 @@ class Shell:
             self.fail(error)
         finally:
             self._filling = False
-
-    def _resume(self) -> None:
-        self.drained.set()
-        self.drained = asyncio.Event()
-        if self._paused and self.node.backlog < BACKLOG_LOW:
-            paused, self._paused = self._paused, set()
-            for channel in paused:
-                channel.resume_reading()
 
     def fail(self, error: Exception) -> None:
         """Take the node out of service for good."""
@@ -247,7 +261,9 @@ class Shell:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for executor in (self.disk_thread, self.blob_thread, self.read_threads):
+        if self._disk is not None:
+            self._disk.stop()
+        for executor in (self.blob_thread, self.read_threads):
             executor.shutdown()
         if self.store is not None:
             self.store.journal.close()

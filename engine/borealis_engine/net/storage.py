@@ -127,7 +127,7 @@ class StorageNode:
             self.shell.accept, settings.host, settings.port, ssl=self.shell.endpoint.tls.server, backlog=256
         )
         tasks = [asyncio.create_task(self.clock.run()), asyncio.create_task(self._watch(changes))]
-        self.shell.carry_out()
+        self.shell.start()
         try:
             yield
         finally:

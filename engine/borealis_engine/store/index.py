@@ -6,7 +6,7 @@ never overlap, so every LSN of the log has one place; a truncation at S drops wh
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.journal import DurableState, Entered, Logged, Record
@@ -22,9 +22,10 @@ HINTS = 64  # places remembered for those who follow the log
 class Place:
     """Scan file `file` from `offset`, where a frame that begins at or below the wanted LSN stands; stop at `upto`."""
 
-    run: Lsn
+    run: Lsn  # where the run begins, which names it
     file: int
     offset: int
+    lsn: Lsn  # of the frame at `offset`
     upto: Lsn
 
 
@@ -44,7 +45,7 @@ class LogIndex:
         self._runs: list[_Run] = []
         self._starts: list[int] = []
         self._closed = True  # whether the next frame opens a run
-        self._hints: dict[int, tuple[int, int]] = {}
+        self._hints: dict[int, Place] = {}
         self.cuts = 0  # truncations so far: whoever reads compares it before and after
 
     def note(self, record: Record, before: DurableState, file: int, offset: int) -> None:
@@ -85,14 +86,14 @@ class LogIndex:
         if self._runs:
             self._runs[-1].end = min(self._runs[-1].end, lsn)
 
-    def hint(self, lsn: Lsn, place: Place, offset: int) -> None:
-        """Remember, after a read from `place`, that scanning for `lsn` may begin at `offset` of the same run.
+    def hint(self, lsn: Lsn, place: Place) -> None:
+        """Remember that scanning for `lsn` may begin at `place`.
 
         Whoever follows the log asks for it next; another run that begins at `lsn` lies elsewhere.
         """
         if len(self._hints) >= HINTS:
             self._hints.pop(next(iter(self._hints)))
-        self._hints[lsn] = (place.run, offset)
+        self._hints[lsn] = place
 
     def find(self, lsn: Lsn) -> Place:
         """Say where to read from `lsn` on; LogUnknown when that byte is not held."""
@@ -100,7 +101,14 @@ class LogIndex:
         if at < 0 or lsn >= self._runs[at].end:
             raise LogUnknown(f"log at {lsn} is not held")
         run = self._runs[at]
-        hinted, offset = self._hints.get(lsn, (-1, 0))
-        if hinted != run.start:
-            offset = run.offsets[bisect_right(run.lsns, lsn) - 1]
-        return Place(run=Lsn(run.start), file=run.file, offset=offset, upto=Lsn(run.end))
+        hint = self._hints.get(lsn)
+        if hint is not None and hint.run == run.start:
+            return replace(hint, upto=Lsn(run.end))
+        point = bisect_right(run.lsns, lsn) - 1
+        return Place(
+            run=Lsn(run.start),
+            file=run.file,
+            offset=run.offsets[point],
+            lsn=Lsn(run.lsns[point]),
+            upto=Lsn(run.end),
+        )

@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from borealis_engine.contract.volume import Lsn
@@ -17,12 +17,12 @@ from borealis_engine.core.journal import DurableState, Logged, Record, apply
 from borealis_engine.store.disk import Disk
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_errors
 from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, scan
-from borealis_engine.store.index import POINT_EVERY, LogIndex, Place
+from borealis_engine.store.index import LogIndex, Place
 from borealis_engine.store.journal_file import JournalFile, create_file
 from borealis_engine.store.records import LOGGED, PIECE, parts, render_batch, render_state
 
 NONCE = 4
-SLACK = 64 * 1024  # for heads of frames and records between those of the log
+SLACK = 16 * 1024  # for heads of frames and records between those of the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class Journal:
         with self._lock:
             if self._index.cuts != cuts:
                 raise LogUnknown(f"log at {start} was truncated while it was read")
-            self._index.hint(end, place, behind)
+            self._index.hint(end, behind)
         return b"".join(pieces)
 
     def fill(self) -> None:
@@ -163,10 +163,10 @@ class Journal:
         old.seal()
 
 
-def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[list[memoryview], int]:
-    """Give the verified bytes of [start, end) from one file, and the offset behind the last frame used."""
+def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[list[memoryview], Place]:
+    """Give the verified bytes of [start, end) from one file, and where the byte behind them is found."""
     pieces, at = list[memoryview](), int(start)
-    window = min(end - start + POINT_EVERY + SLACK, WINDOW)
+    window = min(end - place.lsn + SLACK, WINDOW)
     for frame in scan(file.read, file.header.nonce, place.offset, file.end, window=window):
         if frame.kind != LOGGED or frame.lsn + len(frame.payload) <= at:
             continue
@@ -176,5 +176,7 @@ def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[lis
         pieces.append(piece)
         at += len(piece)
         if at >= end:
-            return pieces, (frame.end if frame.lsn + len(frame.payload) == end else frame.offset)
+            whole = frame.lsn + len(frame.payload) == end
+            offset, lsn = (frame.end, end) if whole else (frame.offset, frame.lsn)
+            return pieces, replace(place, offset=offset, lsn=lsn)
     raise DiskCorrupt(f"log at {at} in journal file {file.header.number} is damaged")

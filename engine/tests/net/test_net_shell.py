@@ -68,7 +68,7 @@ class Site:
         host, _, port = self.member.address.rpartition(":")
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self.shell.accept, host, int(port), ssl=self.tls(ROLE_STORAGE).server)
-        self.shell.carry_out()
+        self.shell.start()
         try:
             yield
         finally:
