@@ -166,7 +166,7 @@ class Ownership:
             case Reconnect():
                 self._members.disconnect(effect.member, effect.reason)
             case Waiting():
-                if effect.reason != self.waiting:
+                if not self.waiting:
                     log.info("not elected yet: %s", effect.reason)
                 self.waiting = effect.reason
             case NeedImage():

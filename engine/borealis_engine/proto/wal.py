@@ -84,8 +84,8 @@ class RecordScanner:
 def find_end(start: Lsn, tail: bytes | memoryview, segment_size: int) -> LogEnd | None:
     """Find E from the last bytes of a log that is held up to their end; `start` begins a page.
 
-    After a segment switch `padding` tells how many zero bytes are missing up to E. None: no record ends in these bytes, a long
-    one began earlier; ask again from further back.
+    After a segment switch `padding` tells how many zero bytes are missing up to E. None: no record ends in these
+    bytes, a long one began earlier; ask again from further back.
     """
     if start % PAGE:
         raise ValueError(f"a tail begins at the start of a page, not at {format_lsn(start)}")

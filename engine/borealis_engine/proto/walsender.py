@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from borealis_engine.contract.volume import Epoch, Lsn, format_lsn, parse_lsn
 from borealis_engine.proto import pgwire
 from borealis_engine.proto.pgwire import OID_BYTEA, OID_INT8, OID_TEXT, StandbyStatus, WireError
+from borealis_engine.proto.wal import PAGE
 
 MAX_SEND: Final = 131_072  # MAX_SEND_SIZE of walsender.c
 _READY: Final = pgwire.packet(b"Z", b"I")
@@ -117,10 +118,18 @@ class WalSender:
         self._outbox += _COPY_BOTH
 
     def wal(self, lsn: Lsn, data: bytes | memoryview, wal_end: Lsn, now: float) -> None:
-        """Send WAL at `lsn`, in pieces as walsender.c would; the receiver writes it wherever we say."""
-        for at in range(0, len(data), MAX_SEND):
-            piece = data[at : at + MAX_SEND]
-            self._outbox += pgwire.render_xlog_data(Lsn(lsn + at), wal_end, piece, now)
+        """Send WAL at `lsn` up to the end of a record, in pieces; the receiver writes it wherever we say.
+
+        A piece ends at a page boundary or with the data: PostgreSQL copies the part of a record that lies in its first
+        page without asking whether more than the header has come (XLogDecodeNextRecord, XLogSendPhysical).
+        """
+        at = 0
+        while at < len(data):
+            end = at + MAX_SEND
+            if end < len(data):
+                end -= (lsn + end) % PAGE
+            self._outbox += pgwire.render_xlog_data(Lsn(lsn + at), wal_end, data[at:end], now)
+            at = end
 
     def keepalive(self, wal_end: Lsn, now: float, *, reply: bool = False) -> None:
         """Show life, and where the log ends."""
