@@ -1,0 +1,152 @@
+"""Decisions of the PostgreSQL side that need no PostgreSQL: timelines, cuts, lag, settings, places."""
+
+from pathlib import Path
+
+import pytest
+from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.messages import Feed, Reign
+from borealis_engine.postgres import timelines
+from borealis_engine.postgres.account import Account, require_reachable
+from borealis_engine.postgres.binaries import find_binaries
+from borealis_engine.postgres.cutter import Cutter
+from borealis_engine.postgres.database import verifies
+from borealis_engine.postgres.errors import BinariesMissing, FeedBroken, PlaceUnusable
+from borealis_engine.postgres.image import segment_name
+from borealis_engine.postgres.lag import Lag
+from borealis_engine.postgres.settings import MIB, choose_buffers, listen_addresses, render_settings
+from borealis_engine.proto.testing import SEGMENT, WalBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+HISTORY = (
+    Reign(epoch=Epoch(1), start=Lsn(0x100), image="i"),
+    Reign(epoch=Epoch(2), start=Lsn(0x200)),
+    Reign(epoch=Epoch(7), start=Lsn(0x1000)),
+)
+
+
+@pytest.mark.parametrize(
+    ("durable", "newest"),
+    [(0x1000, 2), (0x1030, 2), (0x1000 + timelines.FIRST_RECORD - 1, 2), (0x1000 + timelines.FIRST_RECORD, 7)],
+)
+def test_the_newest_timeline_is_named_once_its_first_record_is_durable(durable: int, newest: int) -> None:
+    assert timelines.newest(timelines.named_reigns(HISTORY, Lsn(durable))) == newest
+
+
+def test_a_timeline_ends_where_the_next_begins_even_if_that_one_may_not_be_named() -> None:
+    named = timelines.named_reigns(HISTORY, Lsn(0x1000))
+    assert timelines.following(named, Epoch(1)) == (2, 0x200)
+    assert timelines.following(named, Epoch(2)) is None
+    assert timelines.limit(HISTORY, Epoch(2)) == 0x1000
+    assert timelines.limit(HISTORY, Epoch(7)) is None
+    with pytest.raises(KeyError):
+        timelines.following(named, Epoch(3))
+
+
+def test_history_files_are_those_of_ancestors_and_empty_for_burnt_numbers() -> None:
+    files = dict(timelines.history_files(HISTORY, below=Epoch(9)))
+    assert sorted(files) == [f"{n:08X}.history" for n in range(2, 9)]
+    assert files["00000002.history"] == b"1\t0/200\tepoch 1 ended\n"
+    assert files["00000005.history"] == b""
+    assert files["00000007.history"].splitlines()[1] == b"2\t0/1000\tepoch 2 ended"
+    assert timelines.parse_switchpoint(files["00000007.history"].decode()) == (2, 0x1000)
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(24, 20_000), min_size=1, max_size=30), data=st.data())
+def test_a_cutter_passes_whole_records_once_over_any_number_of_connections(
+    lengths: list[int], data: st.DataObject
+) -> None:
+    built = WalBuilder()
+    for length in lengths:
+        built.record(length)
+    cutter, got = Cutter(passed=Lsn(built.start), segment_size=SEGMENT), b""
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = cutter.start
+        for _ in range(data.draw(st.integers(0, 5))):
+            end = min(built.position, at + data.draw(st.integers(0, 30_000)))
+            piece = cutter.receive(feed(built, at, end))
+            assert not piece.data or piece.end in built.ends
+            got, at = got + piece.data, end
+        cutter = cutter.resume()
+    got += cutter.receive(feed(built, cutter.start, built.position)).data
+    assert got == built.data
+
+
+def feed(built: WalBuilder, start: int, end: int) -> Feed:
+    data = bytes(built.data[start - built.start : end - built.start])
+    return Feed(lsn=Lsn(start), durable=Lsn(end), data=data, history=None)
+
+
+def test_a_cutter_refuses_a_gap() -> None:
+    cutter = Cutter(passed=Lsn(SEGMENT), segment_size=SEGMENT)
+    with pytest.raises(FeedBroken):
+        cutter.receive(Feed(lsn=Lsn(SEGMENT + 8), durable=Lsn(0), data=b"x", history=None))
+
+
+def test_lag_is_the_age_of_the_oldest_byte_not_replayed() -> None:
+    lag = Lag()
+    assert lag.observe(target=Lsn(100), replay=Lsn(100), now=0) == 0
+    assert lag.observe(target=Lsn(200), replay=Lsn(100), now=1) == 0
+    assert lag.observe(target=Lsn(300), replay=Lsn(100), now=3) == 2
+    assert lag.observe(target=Lsn(300), replay=Lsn(200), now=4) == 1
+    assert lag.observe(target=Lsn(300), replay=Lsn(300), now=9) == 0
+
+
+def test_addresses_and_buffers() -> None:
+    assert listen_addresses("10.0.0.7") == ("10.0.0.7", "127.0.0.1")
+    assert listen_addresses("127.3.0.7") == ("127.3.0.7",)
+    assert choose_buffers(None) == 128 * MIB
+    assert choose_buffers(1024 * MIB) == 256 * MIB
+    assert choose_buffers(10 * MIB) == 32 * MIB
+    assert render_settings({"a": "it's"}) == "a = 'it''s'\n"
+
+
+@pytest.mark.parametrize(
+    ("size", "lsn", "name"),
+    [(1 << 24, 0x3000028, "000000070000000000000003"), (1 << 20, (1 << 32) + 5, "000000070000000100000000")],
+)
+def test_segment_names(size: int, lsn: int, name: str) -> None:
+    assert segment_name(7, lsn, size) == name
+
+
+def test_a_verifier_is_checked_as_rfc_7677_shows_it() -> None:
+    verifier = (
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
+    assert verifies(verifier, "pencil")
+    assert not verifies(verifier, "Pencil")
+    assert not verifies("None", "pencil")
+    assert not verifies("md5abc", "pencil")
+
+
+def program(directory: Path, name: str, major: int) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {major}.2'\n")
+    (directory / name).chmod(0o755)
+
+
+def test_the_newest_programs_are_found_and_pg_bin_overrides(tmp_path: Path) -> None:
+    for major in (15, 17, 9):
+        for name in ("postgres", "initdb", "pg_controldata"):
+            program(tmp_path / f"usr/lib/postgresql/{major}/bin", name, major)
+    program(tmp_path / "usr/lib/postgresql/18/bin", "postgres", 18)  # a client package: no initdb
+    quiet = {"PATH": str(tmp_path)}
+    assert find_binaries(quiet, root=tmp_path).major == 17
+    assert find_binaries({**quiet, "BOREALIS_ENGINE_VERSION": "15"}, root=tmp_path).version == "15.2"
+    explicit = {**quiet, "PG_BIN": str(tmp_path / "usr/lib/postgresql/15/bin")}
+    assert find_binaries(explicit, root=tmp_path).major == 15
+    with pytest.raises(BinariesMissing, match="PG_BIN"):
+        find_binaries({**quiet, "BOREALIS_ENGINE_VERSION": "16"}, root=tmp_path)
+    with pytest.raises(BinariesMissing, match="PG_BIN"):
+        find_binaries({**quiet, "PG_BIN": str(tmp_path)}, root=tmp_path)
+
+
+def test_a_closed_parent_is_named_with_the_remedy(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    stranger = Account(name="stranger", uid=64_999, gid=64_999)
+    with pytest.raises(PlaceUnusable, match=r"BOREALIS_DATA_DIR.*chmod o\+x"):
+        require_reachable(closed / "data", stranger, "BOREALIS_DATA_DIR")
+    require_reachable(closed / "data", None, "BOREALIS_DATA_DIR")
