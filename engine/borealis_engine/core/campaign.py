@@ -70,11 +70,11 @@ class Campaign:
             case _:
                 pass
 
-    def abandon(self, reason: str, now: float) -> None:
-        """Give the solicited epoch up and start again in a while."""
+    def abandon(self, reason: str, now: float, *, void: bool) -> None:
+        """Give the solicited epoch up and start again in a while; `void` if no Begin of it was ever sent."""
         for peer in self._peers.values():
             if peer.connected:
-                self._emit(SendTo(member=peer.id, message=Resign(epoch=self.epoch)))
+                self._emit(SendTo(member=peer.id, message=Resign(epoch=self.epoch, owner=self._owner, void=void)))
         self._lost += 1
         chance = 0.5 + crc32(f"{self._owner}/{self.epoch}".encode()) / 2**32
         self._pause(reason, now, POLL_S * 2 ** min(self._lost, 4) * chance)
@@ -89,7 +89,7 @@ class Campaign:
             case Stage.CANVASSING:
                 self._pause(f"{len(self._willing)} consents in time{self._why()}", now, POLL_S)
             case Stage.SOLICITING:
-                self.abandon(f"{len(self.promises)} promises in time{self._why()}", now)
+                self.abandon(f"{len(self.promises)} promises in time{self._why()}", now, void=True)
             case Stage.WON:
                 pass
 
@@ -139,7 +139,7 @@ class Campaign:
         if self.stage is Stage.CANVASSING:
             self._pause(f"no consent{self._why()}", now, POLL_S)
         elif self.stage is Stage.SOLICITING:
-            self.abandon(f"no promise{self._why()}", now)
+            self.abandon(f"no promise{self._why()}", now, void=True)
 
     def _why(self) -> str:
         return "; " + "; ".join(f"{who}: {why}" for who, why in self._refusals.items()) if self._refusals else ""

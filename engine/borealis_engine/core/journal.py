@@ -34,6 +34,16 @@ class Resigned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """The promise of `epoch` was given for nothing and is void: the one before it is in force again."""
+
+    epoch: Epoch
+    promised: Epoch
+    owner: str
+    resigned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entered:
     """The log ends at `end` (bytes above are void) and goes on along `history`, whose last reign counts once reached.
 
@@ -60,7 +70,7 @@ class Committed:
     lsn: Lsn
 
 
-Record: TypeAlias = Promised | Resigned | Entered | Logged | Committed
+Record: TypeAlias = Promised | Resigned | Withdrawn | Entered | Logged | Committed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,10 @@ def apply(state: DurableState, record: Record) -> DurableState:
             return replace(state, promised=epoch, owner=owner, resigned=False)
         case Resigned(epoch=epoch):
             return replace(state, resigned=state.resigned or epoch == state.promised)
+        case Withdrawn(epoch=epoch, promised=promised, owner=owner, resigned=resigned):
+            if epoch != state.promised or promised >= epoch or state.epoch >= epoch:
+                raise SafetyViolated(f"promise of {epoch} withdrawn after {state.promised}, log of {state.epoch}")
+            return replace(state, promised=promised, owner=owner, resigned=resigned)
         case Entered(history=history, end=end):
             return _enter(state, history, end)
     assert_never(record)

@@ -109,9 +109,15 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resign:
-    """The owner gives `epoch` up: consent need not wait for the lease."""
+    """`owner` gives `epoch` up: consent need not wait for the lease.
+
+    Named, because a rival may have been promised the same epoch elsewhere. `void`: it was never begun anywhere and
+    never will be, so a node may take back its promise as if it had never given it.
+    """
 
     epoch: Epoch
+    owner: str
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,8 @@ class Subscribe:
     beyond the last one when the connection ends (the node closes it when it truncates), and starts again from there.
     The first `Feed` comes at once, with the history (empty while the volume is not created), also when there is no
     byte to send. `start` 0 means from the first byte that is held; how an instance that knows nothing yet begins.
+    A node whose history ends with an older epoch than the reader knows must be left for another: what it holds below
+    its own D may be the part of a record that recovery has cut off, where the reader holds other bytes by now.
     """
 
     start: Lsn

@@ -8,12 +8,13 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
-from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned
+from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned, Withdrawn
 from borealis_engine.core.messages import (
     Ack,
     Append,
@@ -38,6 +39,15 @@ from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.serving import Serving
 from borealis_engine.core.tenure import Tenure
 from borealis_engine.core.watermark import Watermark
+
+
+class Before(NamedTuple):
+    """A promise that another one has replaced; in force again if that one was void."""
+
+    epoch: Epoch
+    owner: str
+    resigned: bool
+    heard_at: float
 
 
 class Node:
@@ -67,6 +77,7 @@ class Node:
         self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] = (self.readable, self.feed_history)
+        self._before: list[Before] = []  # promises given since the start that newer ones replaced
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
@@ -201,9 +212,8 @@ class Node:
                 self._solicit(conn, message, now)
             case Begin():
                 self._begin(conn, message, now)
-            case Resign(epoch=epoch):
-                if epoch == self._pipe.seen.promised and not self._pipe.seen.resigned:
-                    self._pipe.add(Resigned(epoch=epoch))
+            case Resign():
+                self._resign(message)
             case Read() | Subscribe() | GetImage() | PutImage():
                 self._serving.request(conn, message)
             case _:
@@ -236,11 +246,29 @@ class Node:
                 self._promise(conn, solicit.epoch, granted=False)
                 return
             self._joining.cancel()
+            self._before.append(Before(state.promised, state.owner, state.resigned, self._tenure.heard_at))
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
             self._stream, self._lagging = 0, False
             self._beats.clear()
         self._tenure.heard(now)
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
+
+    def _resign(self, resign: Resign) -> None:
+        """Let others in; take back a promise that was void all along, so that the owner before can have this node."""
+        state, named = self._pipe.seen, (resign.epoch, resign.owner)
+        if resign.void:
+            self._before = [p for p in self._before if (p.epoch, p.owner) != named]
+        if named != (state.promised, state.owner) or state.resigned:
+            return
+        if resign.void and self._before and not self._joining.active:
+            before = self._before.pop()
+            withdrawn = Withdrawn(
+                epoch=resign.epoch, promised=before.epoch, owner=before.owner, resigned=before.resigned
+            )
+            self._pipe.add(withdrawn)
+            self._tenure.heard(before.heard_at)
+        else:
+            self._pipe.add(Resigned(epoch=resign.epoch))
 
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""

@@ -13,7 +13,7 @@ from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.effects import DurableAdvanced, Elected, ImageExtent, Reconnect, SendTo, WriterEffect
 from borealis_engine.core.errors import Misuse
 from borealis_engine.core.history import common_point
-from borealis_engine.core.journal import NOWHERE
+from borealis_engine.core.journal import NOBODY, NOWHERE
 from borealis_engine.core.messages import (
     Ack,
     Append,
@@ -168,6 +168,7 @@ class Reign:
         if promise.promised > self.epoch:
             self._outbid(peer, promise.promised)
         elif promise.granted and peer.stage is Stage.OUT:
+            peer.outbid = NOBODY
             self.promised(peer, promise.position, now)
 
     def _begun(self, peer: Peer, flush: Lsn, now: float) -> None:
@@ -275,7 +276,7 @@ class Reign:
             self._emit(Reconnect(member=peer.id, reason="it answered nothing for the lease"))
             peer.beats.clear()
         elif peer.stage is Stage.OUT:
-            if not peer.outbid and now - peer.asked_at >= RETRY_S:
+            if now - peer.asked_at >= RETRY_S:  # also if outbid: that promise may prove void
                 self.solicit(peer, now)
         elif now - peer.beat_at >= self._lease / BEATS_PER_LEASE:
             self._send(peer, self.window.end, b"", beat=self._next_beat(peer, now))

@@ -21,6 +21,11 @@ class Tenure:
         """The promised owner was heard, or somebody was promised."""
         self._heard = now
 
+    @property
+    def heard_at(self) -> float:
+        """When the owner was heard last."""
+        return self._heard
+
     def over(self, state: DurableState, now: float) -> bool:
         """Whether the promised owner needs no longer be respected."""
         return not state.promised or state.resigned or now - self._heard >= self._lease

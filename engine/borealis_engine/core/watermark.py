@@ -25,7 +25,9 @@ class Watermark:
 
     def announce(self, epoch: Epoch, lsn: Lsn, held: DurableState, now: float) -> None:
         """Take the D that the owner of `epoch` announced, if it may be believed and is news."""
-        if held.epoch == epoch and (epoch, lsn) > (self.epoch, self.lsn):
+        if held.epoch != epoch or lsn < held.history[-1].start:
+            return  # an owner that is not established yet has no D
+        if (epoch, lsn) > (self.epoch, self.lsn):
             self.epoch, self.lsn = epoch, lsn
             if self.due is None:
                 self.due = now + RECORD_S

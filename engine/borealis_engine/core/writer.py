@@ -168,7 +168,8 @@ class Writer:
         if not self._resigned and self.epoch != NOBODY:
             for peer in self._peers.values():
                 if peer.connected:
-                    self._effects.append(SendTo(member=peer.id, message=Resign(epoch=self.epoch)))
+                    resign = Resign(epoch=self.epoch, owner=self._owner, void=self._void)
+                    self._effects.append(SendTo(member=peer.id, message=resign))
         self._resigned = self._over = True
         self._ticked = now
 
@@ -263,9 +264,15 @@ class Writer:
         reason = reign.deposed.reason
         self._effects.append(Fenced(reason=reason) if reign.deposed.fenced else LeaseLost(reason=reason))
 
+    @property
+    def _void(self) -> bool:
+        """Whether no Begin of the epoch was ever sent."""
+        return self._reign is None or not self._reign.history
+
     def _abandon(self, reason: str, now: float) -> None:
-        recovery, self._reign, self._recovery, self._image = self._recovery, None, None, ""
-        self._campaign.abandon(reason, now)
+        void, recovery = self._void, self._recovery
+        self._reign, self._recovery, self._image = None, None, ""
+        self._campaign.abandon(reason, now, void=void)
         if recovery is not None and self._peers[recovery.donor].connected:
             self._reconnect(recovery.donor, "log of an abandoned recovery may still come")
 

@@ -114,7 +114,7 @@ LAYOUTS: Final[dict[int, Layout]] = {
     2: _row(m.Solicit, "Q", "epoch", owner=_TEXT),
     3: _row(m.Begin, "QQQ", "epoch", "zeros", "upto", history=_HISTORY, donor=_TEXT),
     4: _row(m.Append, "QQQQQ", "epoch", "stream", "lsn", "durable", "beat", data=True),
-    5: _row(m.Resign, "Q", "epoch"),
+    5: _row(m.Resign, "Q?", "epoch", "void", owner=_TEXT),
     6: _row(m.Read, "QQQ", "epoch", "start", "upto"),
     7: _row(m.Subscribe, "Q", "start"),
     8: _row(m.PutImage, "QQ", "size", "offset", image=_TEXT, data=True),

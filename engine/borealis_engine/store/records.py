@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias, assert_never
 
 from borealis_engine.contract.volume import Epoch, Lsn
-from borealis_engine.core.journal import Committed, DurableState, Entered, Logged, Promised, Record, Resigned
+from borealis_engine.core.journal import Committed, DurableState, Entered, Logged, Promised, Record, Resigned, Withdrawn
 from borealis_engine.core.messages import History, Reign
 from borealis_engine.store.disk import Buffer
 from borealis_engine.store.errors import DiskCorrupt
@@ -20,6 +20,7 @@ RESIGNED: Final = 3
 ENTERED: Final = 4
 LOGGED: Final = 5
 COMMITTED: Final = 6
+WITHDRAWN: Final = 7
 PIECE: Final = 1 << 20  # bytes of log in one frame
 
 Part: TypeAlias = tuple[int, int, Buffer]  # kind, LSN and payload of one frame
@@ -90,6 +91,9 @@ def parts(record: Record) -> Iterator[Part]:
             yield PROMISED, 0, _dump({"epoch": epoch, "owner": owner})
         case Resigned(epoch=epoch):
             yield RESIGNED, 0, _dump({"epoch": epoch})
+        case Withdrawn(epoch=epoch, promised=promised, owner=owner, resigned=resigned):
+            payload: dict[str, object] = {"epoch": epoch, "promised": promised, "owner": owner, "resigned": resigned}
+            yield WITHDRAWN, 0, _dump(payload)
         case Entered(history=history, end=end):
             yield ENTERED, end, _dump({"history": _history_out(history), "end": end})
         case _:
@@ -104,6 +108,13 @@ def _record(kind: int, raw: dict[str, Any]) -> Record:
             return Resigned(epoch=Epoch(raw["epoch"]))
         case 4:
             return Entered(history=_history_in(raw["history"]), end=Lsn(raw["end"]))
+        case 7:
+            return Withdrawn(
+                epoch=Epoch(raw["epoch"]),
+                promised=Epoch(raw["promised"]),
+                owner=str(raw["owner"]),
+                resigned=bool(raw["resigned"]),
+            )
         case 6:
             return Committed(epoch=Epoch(raw["epoch"]), lsn=Lsn(raw["lsn"]))
     raise ValueError(f"unknown kind {kind}")

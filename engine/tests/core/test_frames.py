@@ -21,7 +21,7 @@ SAMPLES: list[m.Message] = [
     m.Begin(epoch=Epoch(7), history=HISTORY, donor="m1", zeros=12, upto=Lsn(99)),
     m.Append(epoch=Epoch(7), stream=3, lsn=Lsn(5), durable=Lsn(4), data=b"wal" * 50, beat=9),
     m.Append(epoch=Epoch(7), stream=3, lsn=Lsn(5), durable=Lsn(4), data=b""),
-    m.Resign(epoch=Epoch(7)),
+    m.Resign(epoch=Epoch(7), owner="agent", void=True),
     m.Read(epoch=Epoch(0), start=Lsn(1), upto=Lsn(2)),
     m.Subscribe(start=Lsn(77)),
     m.PutImage(image="ff", size=10, offset=5, data=b"12345"),

@@ -51,6 +51,7 @@ class Agent:
         self._members: dict[Link, MemberId] = {}
         self._unsent = b""  # written by PostgreSQL, not taken by the log writer yet
         self._written = 0
+        self._image: tuple[str, bytes] | None = None  # made by this incarnation
         self._life = 0
         self.clock = Clock(setting.world)
 
@@ -100,7 +101,7 @@ class Agent:
             self._end()
 
     def _end(self) -> None:
-        self.writer, self.reigning, self._unsent = None, False, b""
+        self.writer, self.reigning, self._unsent, self._image = None, False, b"", None
         self._life += 1
         for link in self._links.values():
             link.close()
@@ -118,6 +119,7 @@ class Agent:
         self._links[member], self._members[link] = link, member
         self.writer.connected(member, self.clock.now)
         self._drain()
+        self._upload(member)
 
     def answer(self, link: Link, envelope: m.Envelope) -> None:
         """A member answers."""
@@ -201,8 +203,13 @@ class Agent:
         self._oracle.image_made(image, log)
         self.writer.image_made(image, extent, self.clock.now)
         self._drain()
+        self._image = (image, pack(extent))
         for member in self._nodes:
-            blob = pack(extent)
+            self._upload(member)
+
+    def _upload(self, member: MemberId) -> None:
+        if self._image is not None:
+            image, blob = self._image
             self._send(member, m.PutImage(image=image, size=len(blob), offset=0, data=blob))
 
     def _work(self, life: int) -> None:

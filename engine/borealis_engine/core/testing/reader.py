@@ -26,6 +26,7 @@ class Reader:
         self._link: Link | None = None
         self._pending = b""  # beyond the last record end at or below D
         self._image = ""
+        self._epoch = 0
         self._connect()
 
     def _connect(self) -> None:
@@ -36,9 +37,19 @@ class Reader:
             self._again()
         else:
             ask = m.Subscribe(start=self.replayed)
+            self._world.after(0.5, self._look, self._link, self.replayed)
             self._link.to_server(
                 m.Envelope(generation=self._config.generation, sender=self.name, recipient=node.id, message=ask)
             )
+
+    def _look(self, link: Link, replayed: int) -> None:
+        """A node that gives nothing is left for another: it may lag."""
+        if link is self._link:
+            if self.replayed == replayed:
+                link.close()
+                self.lost(link)
+            else:
+                self._world.after(0.5, self._look, link, self.replayed)
 
     def _again(self) -> None:
         self._world.after(0.1 + 0.2 * self._world.random.random(), self._connect)
@@ -48,11 +59,12 @@ class Reader:
         if link is not self._link:
             return
         message = envelope.message
-        if not isinstance(message, m.Feed):
-            link.close()
+        if not isinstance(message, m.Feed) or (message.history and message.history[-1].epoch < self._epoch):
+            link.close()  # refused, or behind what is known here
             self.lost(link)
             return
         if message.history:
+            self._epoch = message.history[-1].epoch
             image = message.history[0].image
             require(self._image in ("", image), "a reader sees one image", self.name)
             self._image = image

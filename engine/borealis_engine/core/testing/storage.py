@@ -178,7 +178,7 @@ class Storage:
             self._timer = float("inf")
             self._input(lambda: self.node.tick(self.clock.now))
 
-    def _carry_out(self, effect: NodeEffect) -> None:
+    def _carry_out(self, effect: NodeEffect) -> None:  # noqa: PLR0912 - one case for each effect
         match effect:
             case Send(conn=conn, message=message):
                 if conn in self._links:

@@ -89,13 +89,22 @@ class World:
         while not self._settled():
             require(world.now < deadline, "all nodes and readers become current", *self._ends())
             world.run(world.now + 0.25)
-        self.oracle.settle([node.disk for node in self.nodes])
+        self.oracle.settle([node.disk for node in self._members()])
 
     def _reigning(self) -> bool:
         return any(agent.reigning for agent in self.agents)
 
+    def _members(self) -> list[Storage]:
+        """All that can follow the owner; who promised as much to another, who crashed, is out until the next one."""
+        for agent in self.agents:
+            if agent.reigning and agent.writer is not None:
+                mine = (agent.writer.epoch, agent.owner)
+                states = [(node, node.disk.state) for node in self.nodes]
+                return [n for n, s in states if s.promised < mine[0] or (s.promised, s.owner) == mine]
+        return self.nodes
+
     def _ends(self) -> list[int]:
-        return [*(node.disk.state.flush for node in self.nodes), *(reader.replayed for reader in self.readers)]
+        return [*(n.disk.state.flush for n in self._members()), *(reader.replayed for reader in self.readers)]
 
     def _settled(self) -> bool:
         return self._reigning() and set(self._ends()) == {self.oracle.end}
