@@ -27,6 +27,7 @@ class Images:
         self._disk = disk
         self._numbers = itertools.count()
         self._heads: dict[str, ImageHead] = {}
+        self._sizes: dict[str, int] = {}
         with disk_errors("opening the images"):
             for name in disk.list(FOLDER):
                 if name.endswith(TEMPORARY):
@@ -41,17 +42,14 @@ class Images:
 
     def size(self, image: str) -> int:
         """Give the length of a blob in bytes; ImageUnknown if it is not here."""
-        with disk_errors(f"image {image}"):
-            file = self._open(image)
-            try:
-                return file.size()
-            finally:
-                file.close()
+        if image not in self._sizes:
+            raise ImageUnknown(f"image {image} is not here")
+        return self._sizes[image]
 
     @property
     def bytes_used(self) -> int:
         """Give the length of all blobs."""
-        return sum(self.size(name) for name in self._heads)
+        return sum(self._sizes.values())
 
     def pieces(self, image: str) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of the whole blob; ImageUnknown if it is not here, DiskCorrupt at its end if damaged."""
@@ -97,7 +95,9 @@ class Images:
     def _read_head(self, image: str) -> ImageHead:
         file = self._disk.open(f"{FOLDER}/{image}")
         try:
-            return parse_head(file.read(HEAD.size + MAX_DESCRIPTION, 0))
+            head = parse_head(file.read(HEAD.size + MAX_DESCRIPTION, 0))
+            self._sizes[image] = file.size()
+            return head
         except ImageMalformed as error:
             raise DiskCorrupt(f"image {image}: {error}") from error
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -173,6 +174,35 @@ async def test_a_lost_disk_is_reported_and_takes_part_in_nothing(nodes: StorageN
         assert "empty" in status.message
         with pytest.raises((RequestRefused, Disconnected)):
             await log_of(driver, nodes, 4, elected.end, elected.epoch)
+
+
+async def test_frozen_nodes_stop_nothing_and_catch_up_when_they_thaw(nodes: StorageNodes) -> None:
+    async with WriterDriver(nodes) as driver:
+        elected = await driver.reign()
+        for number in (1, 4):
+            nodes.processes[number].send_signal(signal.SIGSTOP)
+        data = await written(driver, 40, 4)
+        for number in (1, 4):
+            nodes.processes[number].send_signal(signal.SIGCONT)
+        for number in (1, 4):
+            await nodes.reaches(number, epoch=elected.epoch, flush=elected.end + len(data))
+        assert not driver.over.done()
+
+
+async def test_a_damaged_journal_is_reported_and_takes_part_in_nothing(nodes: StorageNodes) -> None:
+    async with WriterDriver(nodes) as driver:
+        await driver.reign()
+        await written(driver, 10, 5)
+        await nodes.stop(2)
+        journal = next((nodes.data(2) / "journal").glob("*.log"))
+        with journal.open("r+b") as file:
+            file.seek(2000)
+            file.write(b"damage")
+        await nodes.start(2, format_disk=False)
+        status = await nodes.status(2)
+        assert status.state is StorageState.FAILED
+        assert "DiskCorrupt" in status.message
+        await driver.append(b"goes on")
 
 
 async def test_the_image_of_the_volume_can_be_fetched_from_every_member(nodes: StorageNodes) -> None:
