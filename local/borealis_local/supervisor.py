@@ -52,7 +52,7 @@ from borealis_local.state import (
 
 log = logging.getLogger(__name__)
 STOP_GRACE_S = 6.0
-OPERATOR_GRACE_S = 5.0
+OPERATOR_GRACE_S = 1.5
 DEFAULT_OUTAGE_S = 10.0
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from borealis_local.cli.client import Client
 from borealis_local.engines import engine_majors
@@ -85,11 +86,20 @@ def stop(state: State) -> bool:
     if not pid:
         return False
     os.kill(pid, signal.SIGTERM)
-    if not _await(lambda: running(state) is None, STOP_S):
+    if not _await(lambda: not _alive(pid), STOP_S):
         os.kill(pid, signal.SIGKILL)  # its shims see the end of their pipe, and kill what is left
-        if not _await(lambda: running(state) is None, STOP_S):
+        if not _await(lambda: not _alive(pid), STOP_S):
             raise CommandError(f"the supervisor (process {pid}) does not end")
     return True
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead but not collected does not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def purge(state: State) -> None:

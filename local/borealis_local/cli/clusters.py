@@ -4,7 +4,9 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+import psycopg
 
 from borealis_local.cli.client import Client, Object
 from borealis_local.errors import CommandError
@@ -41,6 +43,32 @@ def is_available(cluster: Mapping[str, Any]) -> bool:
     storage = str(status.get("storage", "0/0")).partition("/")
     complete = storage[0] == storage[2] != "0"
     return bool(observed and status.get("status") == "available" and status.get("readers", 0) >= wanted and complete)
+
+
+def is_usable(client: Client, cluster: Mapping[str, Any]) -> bool:
+    """Whether a cluster is complete, its pods are ready now, and its writer endpoint takes a connection.
+
+    The last two because after a start the status may still speak of the time before.
+    """
+    if not is_available(cluster):
+        return False
+    metadata = cluster["metadata"]
+    query = urlencode({"labelSelector": f"borealis.dev/cluster={metadata['name']}"})
+    pods = client.items(f"/api/v1/namespaces/{metadata['namespace']}/pods?{query}")
+    if not pods or not all(_is_ready(p) for p in pods):
+        return False
+    try:
+        to = login(client, cluster, reader=False)
+        with psycopg.connect(to.uri, connect_timeout=3) as connection:
+            connection.execute("SELECT 1")
+    except (CommandError, psycopg.Error):
+        return False
+    return True
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def progress(cluster: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def _await_clusters(client: Client, progress: output.Progress, timeout: float) -
     deadline = time.monotonic() + timeout
     while True:
         found = client.items(f"{clusters.GROUP}/dbclusters")
-        unready = [c for c in found if not clusters.is_available(c)]
+        unready = [c for c in found if not clusters.is_usable(client, c)]
         for cluster in unready or found:
             progress.update(f"{cluster['metadata']['name']}: {clusters.progress(cluster)}")
         if not unready:

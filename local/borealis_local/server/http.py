@@ -199,6 +199,8 @@ class Server:
                 await response.write(line)
         except ApiError as error:
             await response.write(watch.error_line(error))
+        except ConnectionResetError:  # the watcher went away
+            return response
         return response
 
 

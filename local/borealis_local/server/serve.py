@@ -10,7 +10,7 @@ from borealis_local import tls
 from borealis_local.server.api import Api
 from borealis_local.server.http import LogReader, Server
 
-SHUTDOWN_S = 1.0
+SHUTDOWN_S = 0.2
 
 
 @asynccontextmanager
