@@ -46,6 +46,8 @@ def create() -> Kind:
     if NAME in run("kind", "get", "clusters").split():
         if os.environ.get("REUSE"):
             kubeconfig.write_text(run("kind", "get", "kubeconfig", "--name", NAME))
+            for kind_of in ("dbclusters", "pods"):
+                kind.kubectl("delete", kind_of, "--all", "--timeout=100s", timeout=110, check=False)
             return kind
         delete(kind)
     command = ["kind", "create", "cluster", "--name", NAME, "--config", "kind-config.yaml", "--wait", "180s"]

@@ -20,7 +20,8 @@ POD = "client"
 
 def manifest(kind: Kind, image: str) -> str:
     """Give the client's pod as JSON; it stays on the control plane's node."""
-    container = {"name": POD, "image": image, "workingDir": "/tmp"}
+    forever = ["bash", "-c", "while :; do sleep 1; done"]  # reaps what the ledgers leave
+    container = {"name": POD, "image": image, "command": forever, "workingDir": "/tmp"}
     spec = {
         "nodeName": kind.control_plane,
         "tolerations": [{"operator": "Exists"}],
@@ -103,7 +104,12 @@ class Ledger:
     def await_commits(self, more: int, *, timeout: float) -> None:
         """Wait until that many more commits are acknowledged than now."""
         goal = more + (self.acked() if self.client.shell('ls "$1"', self._book, check=False) else 0)
-        await_that(f"{goal} commits of {self.name}", lambda: self.acked() >= goal, timeout=timeout)
+
+        def enough() -> bool:
+            assert not self._ended(), self.client.shell('tail -c 2000 "$1.err"', self._book)
+            return self.acked() >= goal
+
+        await_that(f"{goal} commits of {self.name}", enough, timeout=timeout)
 
     def judge(self, scenario: Scenario) -> None:
         """Prove that no acknowledged row is lost, and write the figures into the report."""
