@@ -5,7 +5,7 @@ Column paths are the JSON path subset that CRDs use: fields, escaped dots, `[0]`
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from borealis_local.machinery.resources import Resource
@@ -81,9 +81,10 @@ def cells(resource: Resource, obj: Object, now: datetime) -> list[Any]:
     return row
 
 
-def table(resource: Resource, objects: Sequence[Object], *, version: str, include: str = "Metadata") -> dict[str, Any]:
+def table(
+    resource: Resource, objects: Sequence[Object], *, version: str, now: datetime, include: str = "Metadata"
+) -> dict[str, Any]:
     """Give a meta.k8s.io Table; `include` is None, Metadata or Object, as the query parameter says."""
-    now = datetime.now(UTC)
     definitions = [
         {
             "name": c.name,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -125,7 +126,7 @@ def rendering(
     def render(stored: Mapping[str, Any]) -> Mapping[str, Any]:
         obj = events.from_core(resource, stored)
         if wanted == "Table":
-            return table(resource, [obj], version=str(version), include=include)
+            return table(resource, [obj], version=str(version), now=datetime.now(UTC), include=include)
         return partial(obj) if wanted.startswith("PartialObjectMetadata") else obj
 
     return render
@@ -148,7 +149,7 @@ def many(request: web.Request, resource: Resource, items: list[Object], *, versi
     items = [events.from_core(resource, o) for o in items]
     if wanted == "Table":
         include = request.query.get("includeObject", "Metadata")
-        return plain(table(resource, items, version=str(version), include=include))
+        return plain(table(resource, items, version=str(version), now=datetime.now(UTC), include=include))
     kind, api_version = f"{resource.kind}List", resource.api_version
     if wanted.startswith("PartialObjectMetadata"):
         items = [partial(o) for o in items]
