@@ -52,6 +52,8 @@ class Site:
         for old in self.data.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         make_private(self.run, self.account)
+        for socket in self.run.glob(".s.PGSQL.*"):
+            socket.unlink()
         require_reachable(self.data / "any", self.account, ENV_DATA_DIR)
         require_reachable(self.run / "any", self.account, ENV_RUN_DIR)
 

@@ -25,7 +25,7 @@ from borealis_engine.proto.pgwire import StandbyStatus, WireError
 from borealis_engine.proto.walsender import AskHistory, CopyEnded, Gone, Identify, Phase, Start, WalSender
 
 READ_SIZE: Final = 1 << 16
-IMPATIENCE_S: Final = 0.5  # without progress below `goal`, before another node is asked
+IMPATIENCE_S: Final = 0.5  # before a node that lags is left for another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Feed:
         self.passed = Lsn(0)  # end of the last record passed on
         self.heard_at = time.monotonic()  # when a storage node last spoke
         self.timeline = Epoch(0)  # that the receiver streams, or streamed last
-        self.goal = Lsn(0)  # known to be durable: a node that does not reach it is left for another
+        self.goal = Lsn(0)  # E, while promoting
         self._source, self._system = source, system
 
     @property
@@ -107,7 +107,7 @@ class Feed:
             await asyncio.sleep(RETRY_S)
 
     async def _patiently(self, feeds: AsyncIterator[Sent], cutter: Cutter) -> AsyncGenerator[Piece, None]:
-        """Pass pieces on until the node falls silent below the goal."""
+        """Pass pieces on until the node sends nothing although its D is below what is known to be durable."""
         clock = asyncio.get_running_loop().time
         progress = clock()
         history: History = ()
@@ -116,7 +116,7 @@ class Feed:
             self.learn(history, sent.durable)
             piece = cutter.receive(sent)
             self.passed = max(self.passed, piece.end)
-            if piece.data or self.goal <= cutter.passed:
+            if piece.data or sent.durable >= max(self.goal, self.durable):
                 progress = clock()
             elif clock() - progress > IMPATIENCE_S:
                 return

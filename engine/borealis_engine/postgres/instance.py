@@ -136,17 +136,21 @@ class Instance:
             await self._end(reason)
 
     async def _live(self) -> None:
-        history, durable = await self._find_volume()
-        if history:
-            await self._attach(history, durable)
-        while not (self._wanted.is_set() and await self._become_writer()):
-            await self._follow()
+        while True:
+            if self._attached is None:
+                history, durable = await self._find_volume()
+                if history:
+                    await self._attach(history, durable)
+            if self._wanted.is_set() and await self._become_writer():
+                break
+            if self._attached is not None:
+                await self._follow(self._attached)
         assert self._ownership is not None
         await self._ownership.ended
 
     async def _find_volume(self) -> tuple[History, Lsn]:
         """Wait for a volume, or for the wish that one be created here (then the history is empty)."""
-        self._become(Role.STARTING, "the volume has no image yet")
+        self._become(Role.STARTING, self._message or "the volume has no image yet")
         while True:
             history, durable = await self._source.look()
             if history or self._wanted.is_set():
@@ -168,12 +172,8 @@ class Instance:
             return made
         return open_image(await self._source.image(digest), digest)
 
-    async def _follow(self) -> None:
+    async def _follow(self, attached: Attached) -> None:
         """Be a reader until the writer's role is wanted. Raises when PostgreSQL dies or does not follow."""
-        attached = self._attached
-        if attached is None:
-            await self._wanted.wait()
-            return
         watch = Watch(attached.feed)
         async with session(self._site.door) as connection:
             while not self._wanted.is_set():
@@ -273,9 +273,13 @@ class Watch:
         self._passed, self._since = Lsn(-1), 0.0
 
     def check(self, now: float) -> None:
-        """AttachFailed if the receiver has stayed on an older timeline for FOLLOW_S without taking any log."""
+        """AttachFailed if the receiver has stayed on an older timeline for FOLLOW_S without taking any log.
+
+        Not while the storage nodes are silent: a reader that serves old rows is better than none.
+        """
         feed = self._feed
-        if feed.passed != self._passed or feed.timeline == timelines.newest(feed.named):
+        followed = feed.timeline == timelines.newest(feed.named)
+        if followed or feed.passed != self._passed or now - feed.heard_at > FOLLOW_S / 2:
             self._passed, self._since = feed.passed, now
         elif now - self._since > FOLLOW_S:
             raise AttachFailed(f"PostgreSQL stays on timeline {feed.timeline}, not {timelines.newest(feed.named)}")

@@ -19,6 +19,7 @@ from borealis_engine.postgres.errors import CommandFailed
 
 STOP_GRACE_S: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
+_IPC_RMID: Final = 0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _ours: set[int] = set()  # children that somebody here waits for
 
@@ -89,6 +90,7 @@ class Server:
         self.signal(signal.SIGKILL)
         await self.died
         end_all_in(self._data)
+        release_memory(self._data)
 
     def _reap(self) -> None:
         code = self._process.wait()
@@ -122,6 +124,13 @@ def end_all_in(directory: Path) -> None:
             cwd = os.readlink(entry / "cwd")
             if cwd == place or cwd.startswith(place + os.sep):
                 os.kill(int(entry.name), signal.SIGKILL)
+
+
+def release_memory(data: Path) -> None:
+    """Remove the System V segment that a killed postmaster leaves behind: line 7 of postmaster.pid names it."""
+    with suppress(OSError, IndexError, ValueError):
+        segment = int((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+        _LIBC.shmctl(segment, _IPC_RMID, None)
 
 
 def reap_strangers() -> None:

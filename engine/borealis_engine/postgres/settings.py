@@ -31,6 +31,7 @@ DISPOSABLE: Final[Mapping[str, str]] = {
     "synchronous_commit": "on",
     "synchronous_standby_names": STANDBY_NAME,
     "archive_mode": "off",
+    "dynamic_shared_memory_type": "mmap",  # in the directory: nothing is left in /dev/shm, nor bound by its size
     "max_slot_wal_keep_size": "-1",
     "wal_sender_timeout": "0",
     "wal_receiver_timeout": "10s",

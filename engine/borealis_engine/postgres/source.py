@@ -6,6 +6,7 @@ known to be durable is left for another.
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, TypeAlias
@@ -17,6 +18,7 @@ from borealis_engine.net.members import Members
 from borealis_engine.postgres.errors import FeedBroken
 
 RETRY_S = 0.1
+FORGIVE_S = 10.0
 BEGINNING = Lsn(0)  # "from the first byte that is held"
 Feeds: TypeAlias = AsyncGenerator[Feed, None]
 
@@ -43,18 +45,19 @@ class Source:
     def __init__(self, members: Members, *, zone: str) -> None:
         self._members = members
         self._zone = zone
-        self._demoted: list[str] = []  # members that failed, the latest last
+        self._demoted: dict[str, float] = {}  # members that failed, and when
 
     def order(self) -> list[Member]:
         """Give the members to ask, best first."""
         members = list(self._members.config.members)
         random.shuffle(members)
-        failed = {name: rank for rank, name in enumerate(self._demoted)}
-        return sorted(members, key=lambda m: (failed.get(m.id, -1), m.zone != self._zone))
+        forgiven = time.monotonic() - FORGIVE_S
+        failed = {id: at for id, at in self._demoted.items() if at > forgiven}
+        return sorted(members, key=lambda m: (failed.get(m.id, 0.0), m.zone != self._zone))
 
     def demote(self, member: Member) -> None:
-        """Ask this one last from now on."""
-        self._demoted = [id for id in self._demoted if id != member.id] + [member.id]
+        """Ask this one last for FORGIVE_S."""
+        self._demoted[member.id] = time.monotonic()
 
     async def follow(self, member: Member, start: Lsn) -> Feeds:
         """Follow the log at one member; FeedBroken at the end of the connection, however it ended."""

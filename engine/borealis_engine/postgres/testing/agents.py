@@ -21,7 +21,7 @@ from borealis_engine.contract import names
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.net.testing import StorageNodes
 
-DEADLINE_S: Final = 30.0
+DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.02
 _PR_SET_PDEATHSIG: Final = 1
 ZONES: Final = "abc"
