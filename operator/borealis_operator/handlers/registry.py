@@ -53,12 +53,13 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
-    @kopf.daemon(GROUP, VERSION, "dbclusters", registry=registry, cancellation_timeout=5.0)
+    @kopf.daemon(GROUP, VERSION, "dbclusters", registry=registry, cancellation_backoff=2.0, cancellation_timeout=5.0)
     async def cluster(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
         key = ClusterKey(namespace=namespace or "", name=name)
+        wiring.kicks.expect(key)
         while not stopped:
             delay = await wiring.reconciler.once(key)
-            await wiring.kicks.wait(key, timeout=delay)
+            await _kick_or_stop(wiring.kicks, key, stopped, timeout=delay)
 
     @kopf.on.event(GROUP, VERSION, "dbclusters", registry=registry)
     async def kick(namespace: str | None, name: str, **_: Any) -> None:
@@ -71,6 +72,22 @@ def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
             await wiring.kicks.wait(key, timeout=REMOVAL_S)
         wiring.kicks.forget(key)
         log.info("%s is deleted", key)
+
+
+async def _kick_or_stop(
+    kicks: Kicks[ClusterKey], key: ClusterKey, stopped: kopf.DaemonStopped, *, timeout: float
+) -> None:
+    """Wait for a kick, for the end of the daemon, or for `timeout` seconds."""
+    waits = [asyncio.create_task(kicks.wait(key, timeout=timeout)), asyncio.ensure_future(_stop(stopped))]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _stop(stopped: kopf.DaemonStopped) -> None:
+    await stopped.wait(None)
 
 
 async def _remove_once(wiring: Wiring, key: ClusterKey) -> bool:

@@ -13,8 +13,12 @@ class Kicks(Generic[K]):
     def __init__(self) -> None:
         self._flags: dict[K, asyncio.Event] = {}
 
+    def expect(self, key: K) -> None:
+        """Keep kicks of a key from now on, whether or not anyone waits for them yet."""
+        self._flags.setdefault(key, asyncio.Event())
+
     def kick(self, key: K) -> None:
-        """Call for a pass; unknown keys are ignored."""
+        """Call for a pass; a key that nobody expects is ignored."""
         if flag := self._flags.get(key):
             flag.set()
 

@@ -20,6 +20,7 @@ from borealis_operator.plan.actions import AskPromotion
 from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
 from borealis_operator.plan.course import plan_course
 from borealis_operator.plan.facts import Asked
+from borealis_operator.reconcile import metrics
 from borealis_operator.render.objects import rfc3339
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,16 @@ class Reconciler:
             log.warning("cannot read %s: %s", key, error)
             return FAILED_S
         try:
-            return await self._pass(key, raw)
+            with metrics.SECONDS.time():
+                delay = await self._pass(key, raw)
+            metrics.PASSES.labels("done").inc()
+            return delay
         except Conflict as error:
+            metrics.PASSES.labels("conflict").inc()
             log.info("%s: %s; looking again", key, error)
             return CONFLICT_S
         except OperatorError as error:
+            metrics.PASSES.labels("failed").inc()
             log.warning("pass of %s failed: %s", key, error, extra={"cluster": str(key)})
             await self._confess(key, raw, error)
             return INVALID_S if isinstance(error, ConfigInvalid) else FAILED_S
@@ -73,6 +79,7 @@ class Reconciler:
         )
         course = plan_course(facts)
         for action in course.actions:
+            metrics.ACTIONS.labels(type(action).__name__).inc()
             if isinstance(action, AskPromotion):
                 self._asked[key] = (action.pod.name, self.clock())
         await Executor(kube=self.kube, agents=self.agents).execute(facts, course.actions)
