@@ -117,7 +117,7 @@ class Journal:
         return b"".join(pieces)
 
     def fill(self) -> None:
-        """Write one step of zeros ahead; DiskFailed only if syncing failed (a full disk shows when appending)."""
+        """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk."""
         last = self._last
         try:
             last.fill(min(self._sizes.step, max(0, self._sizes.file - last.size())))
