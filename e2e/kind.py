@@ -1,8 +1,12 @@
 """The kind cluster: made for the run, its Kubernetes nodes paused and resumed as machines that freeze."""
 
 import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from e2e.process import OUT, run
 
@@ -36,6 +40,25 @@ class Kind:
     def resume(self, node: str) -> None:
         """Let a frozen node go on; nothing happens if it is not frozen."""
         run("docker", "unpause", node, check=False)
+
+    def find(self, node: str, program: str) -> list[int]:
+        """Give the ids, upon a Kubernetes node, of processes whose command line names a program."""
+        return [int(pid) for pid in run("docker", "exec", node, "pgrep", "-f", program).split()]
+
+    def kill(self, node: str, pid: int) -> None:
+        """End a process upon a Kubernetes node by SIGKILL."""
+        run("docker", "exec", node, "kill", "-9", str(pid))
+
+    @contextmanager
+    def watch(self, *arguments: str) -> Iterator[IO[str]]:
+        """Give the lines of `kubectl get --watch-only`, from now on."""
+        command = self.kubectl_command("get", "--watch-only", "--request-timeout=90s", "-o", "name", *arguments)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout
+                yield process.stdout
+            finally:
+                process.kill()
 
 
 def create() -> Kind:

@@ -30,15 +30,11 @@ class Release:
             command += ["--set-string", f"{key}={value}"]
         run(*command, "--set", f"operator.replicas={replicas}", timeout=240)
 
-    def pods(self) -> list[str]:
-        """Name the operator's pods."""
-        names = self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", "name")
-        return [name.removeprefix("pod/") for name in names.split()]
-
-    def kill(self) -> None:
-        """End all operator pods at once, without grace."""
-        for pod in self.pods():
-            self.kind.kubectl("delete", "pod", "-n", NAMESPACE, pod, "--force", "--grace-period=0", "--wait=false")
+    def processes(self) -> list[tuple[str, int]]:
+        """Give the operator's processes as (Kubernetes node, process id upon it)."""
+        where = "{.items[*].spec.nodeName}"
+        nodes = self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", f"jsonpath={where}").split()
+        return [(node, pid) for node in sorted(set(nodes)) for pid in self.kind.find(node, "borealis-operator")]
 
     def await_ready(self, timeout: float) -> None:
         """Wait until an operator pod is ready again."""
