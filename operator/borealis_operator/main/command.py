@@ -119,16 +119,19 @@ async def serve(options: Options, catalogue: Catalogue) -> None:
 
 
 async def wait_for_api(api: ApiServer, options: Options) -> None:
-    """Wait until the API server serves DBClusters; say so when it does not."""
-    namespace = options.namespaces[0] if options.namespaces else ""
+    """Wait until the API server serves DBClusters; say once why it takes so long."""
+    namespace, told = options.namespaces[0] if options.namespaces else "", ""
     while True:
         try:
             await api.list("DBCluster", namespace)
             return
         except NotFound:
-            log.warning("the API server knows no DBClusters yet; apply the CRDs")
+            reason = "the API server knows no DBClusters yet; apply the CRDs"
         except KubeError as error:
-            log.warning("the API server does not answer yet: %s", error)
+            reason = f"the API server does not answer yet: {error}"
+        if reason != told:
+            log.warning("%s", reason)
+        told = reason
         await asyncio.sleep(1.0)
 
 
