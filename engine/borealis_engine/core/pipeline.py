@@ -47,10 +47,12 @@ class Pipeline:
 
     def then(self, answer: Answer) -> None:
         """Run `answer` once everything queued so far is durable: at once if it is already."""
-        if self.idle:
-            answer()
-        else:
+        if self._queue:
             self._answers.append(answer)
+        elif self._flying is not None:
+            self._flying[1].append(answer)
+        else:
+            answer()
 
     def launch(self) -> Persist | None:
         """Give the next sync, if none is out and there is something to sync."""
