@@ -98,7 +98,7 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> ApiErr
     texts = [f"{c.field}: {c.message}" for c in causes]
     told = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     listed = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    text = f'{_qualified(group, kind)} "{name}" is invalid: {told}'
+    text = f'{kind}{"." + group if group else ""} "{name}" is invalid: {told}'
     return ApiError(422, "Invalid", text, _about(group, kind, name, causes=listed))
 
 

@@ -51,6 +51,7 @@ from borealis_local.state import (
 )
 
 log = logging.getLogger(__name__)
+LISTEN_BACKLOG = 128
 STOP_GRACE_S = 6.0
 OPERATOR_GRACE_S = 1.5
 DEFAULT_OUTAGE_S = 10.0
@@ -69,38 +70,38 @@ def lock(state: State) -> int:
     return descriptor
 
 
-def _free(network: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((f"127.{network}.0.1", API_PORT))
-        except OSError:
-            return False
-    return True
-
-
-def claim_identity(state: State) -> Identity:
-    """Give the state's identity, made at the first start on a network that nobody else uses."""
-    known = read_identity(state)
-    if known is not None:
-        if not _free(known.network):
-            raise CommandError(f"{known.address}:{API_PORT} is in use: end that process, or use another --state")
-        write_identity(state, known)
-        return known
-    network = next((n for n in candidate_networks(state) if _free(n)), None)
-    if network is None:
-        raise CommandError("no free 127.x network: too many local clusters are running")
-    made = new_identity(network)
-    write_identity(state, made)
+def _bind(address: str) -> socket.socket | None:
+    """Bind the API server's socket, or give None if the address is taken."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((address, API_PORT))
+        made.listen(LISTEN_BACKLOG)
+    except OSError:
+        made.close()
+        return None
     return made
+
+
+def claim_identity(state: State) -> tuple[Identity, socket.socket]:
+    """Give the state's identity and its bound socket; a new one takes a network that nobody else uses."""
+    known = read_identity(state)
+    for identity in [known] if known else map(new_identity, candidate_networks(state)):
+        bound = _bind(identity.address)
+        if bound is not None:
+            write_identity(state, identity)
+            return identity, bound
+    if known is None:
+        raise CommandError("no free 127.x network: too many local clusters are running")
+    raise CommandError(f"{known.address}:{API_PORT} is in use: end that process, or use another --state")
 
 
 class Supervisor:
     """Everything that runs while local mode is up."""
 
-    def __init__(self, state: State, identity: Identity, *, operator: bool) -> None:
-        """Open the store; nothing runs yet."""
-        self._state, self._identity, self._operator = state, identity, operator
+    def __init__(self, state: State, identity: Identity, bound: socket.socket, *, operator: bool) -> None:
+        """Open the store; nothing runs yet. `bound` is where the API server listens."""
+        self._state, self._identity, self._bound, self._operator = state, identity, bound, operator
         self._store = Store(state.database)
         addresses = AddressBook(identity.network)
         self._api = Api(self._store, service_address=addresses.service)
@@ -118,8 +119,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             serving = listening(
                 self._api,
-                address=self._identity.address,
-                port=API_PORT,
+                bound=self._bound,
                 token=self._identity.token,
                 certificates=self._state.tls,
                 read_log=self._read_log,
@@ -229,7 +229,8 @@ async def _main(state: State, *, operator: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await Supervisor(state, claim_identity(state), operator=operator).run(stopped)
+    identity, bound = claim_identity(state)
+    await Supervisor(state, identity, bound, operator=operator).run(stopped)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

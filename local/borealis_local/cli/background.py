@@ -22,6 +22,9 @@ NO_POSTGRES = (
 START_S, STOP_S, POLL_S = 30.0, 40.0, 0.05
 
 
+_children: "dict[int, subprocess.Popen[bytes]]" = {}  # supervisors that this very process started, to be collected
+
+
 def running(state: State) -> int | None:
     """Give the process id of the supervisor of a state, or None if none holds its lock."""
     try:
@@ -55,7 +58,7 @@ def start(state: State, *, operator: bool) -> Client:
 def _spawn(state: State, *, operator: bool) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "borealis_local.supervisor", "--state", str(state.root)]
     with (state.logs / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command + ([] if operator else ["--no-operator"]),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -63,6 +66,8 @@ def _spawn(state: State, *, operator: bool) -> "subprocess.Popen[bytes]":
             start_new_session=True,
             cwd="/",
         )
+    _children[child.pid] = child
+    return child
 
 
 def _answers(state: State, child: "subprocess.Popen[bytes] | None") -> bool:
@@ -90,6 +95,8 @@ def stop(state: State) -> bool:
         os.kill(pid, signal.SIGKILL)  # its shims see the end of their pipe, and kill what is left
         if not _await(lambda: not _alive(pid), STOP_S):
             raise CommandError(f"the supervisor (process {pid}) does not end")
+    if child := _children.pop(pid, None):
+        child.wait()
     return True
 
 

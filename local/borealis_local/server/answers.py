@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from borealis_local.errors import bad_request
+from borealis_local.errors import Cause, bad_request, invalid
 from borealis_local.machinery import events, patches
 from borealis_local.machinery.resources import Resource
 from borealis_local.machinery.tables import table
@@ -18,6 +18,8 @@ from borealis_local.server.paths import Target
 from borealis_local.server.removal import DeleteOptions
 from borealis_local.server.watch import DEFAULT_TIMEOUT_S, WatchRequest
 from borealis_local.server.writes import Object, Options
+
+_NEEDED = "Required value: is required for apply patch"
 
 # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -42,9 +44,10 @@ def options(request: web.Request, subresource: str) -> Options:
     agent = request.headers.get("User-Agent", "").partition("/")[0] or "unknown"
     manager = query.get("fieldManager", "")
     if not manager and request.content_type == writes.APPLY:
-        raise bad_request(
-            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+        cause = Cause(
+            reason="FieldValueRequired", message="Required value: is required for apply patch", field="fieldManager"
         )
+        raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
     return Options(
         manager=manager or agent,
         force=query.get("force") in ("true", "1"),
@@ -82,6 +85,15 @@ def watch_request(request: web.Request, found: Target) -> WatchRequest:
         initial_events=query.get("sendInitialEvents") in ("true", "1"),
         timeout=float(query.get("timeoutSeconds") or DEFAULT_TIMEOUT_S),
     )
+
+
+def require_version(resource: Resource, obj: Object) -> None:
+    """ApiError 422 if an update does not say which version it is of; kinds without unconditional update ask for it."""
+    metadata = obj.get("metadata") or {}
+    if not metadata.get("resourceVersion"):
+        text = 'Invalid value: "": must be specified for an update'
+        cause = Cause(reason="FieldValueInvalid", message=text, field="metadata.resourceVersion")
+        raise invalid(resource.group, resource.kind, metadata.get("name", ""), [cause])
 
 
 def scale_patch(scale: Object, patch: Any, kind: str) -> Object:

@@ -147,6 +147,8 @@ class Server:
     async def _update(self, request: web.Request, found: Target) -> web.Response:
         options = answers.options(request, found.subresource if found.subresource != "finalize" else "")
         obj = events.to_core(found.resource, await answers.body(request))
+        if found.resource.custom or found.resource.kind in ("CustomResourceDefinition", "Lease"):
+            answers.require_version(found.resource, obj)
         new = self._api.writes.update(found.resource, found.namespace, found.name, obj, options)
         return answers.one(request, found.resource, new, warnings=options.warnings)
 

@@ -1,5 +1,6 @@
 """Listening: an Api behind TLS on an address of its own."""
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,20 +18,19 @@ SHUTDOWN_S = 0.2
 async def listening(
     api: Api,
     *,
-    address: str,
-    port: int,
+    bound: socket.socket,
     token: str,
     certificates: Path,
     read_log: LogReader,
     extra: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[None]:
-    """Serve until the block ends; OSError if the address is taken."""
+    """Serve on a bound socket until the block ends."""
     application = Server(api, token=token, read_log=read_log).application()
     application.add_routes(extra)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address, port, ssl_context=tls.server_context(certificates), reuse_address=True)
+        site = web.SockSite(runner, bound, ssl_context=tls.server_context(certificates))
         await site.start()
         yield
     finally:

@@ -20,6 +20,7 @@ from borealis_local.machinery.resources import Group
 Object = dict[str, Any]
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY = 4096
+FIRST_VERSION = 1000  # so that small versions are too old to resume from, as on a cluster that has lived a while
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS objects (
         grp TEXT, plural TEXT, namespace TEXT, name TEXT, body TEXT NOT NULL,
@@ -67,7 +68,7 @@ class Store:
         for grp, plural, namespace, name, body in self._db.execute("SELECT * FROM objects"):
             self._objects.setdefault(Group(grp, plural), {})[namespace, name] = json.loads(body)
         row = self._db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-        return int(row[0]) if row else 1
+        return int(row[0]) if row else FIRST_VERSION
 
     def close(self) -> None:
         """Close the file; the store is of no use afterwards."""
