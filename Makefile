@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo images image-names manifest e2e clean
+.PHONY: help setup check test sim demo images image-names manifest e2e clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -34,6 +34,10 @@ test: setup  ## everything but kind: check, 2,000 simulated schedules, real Post
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory sim SEEDS=2000
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 15
+
+SEEDS ?= 2000
+sim: setup  ## simulated schedules of the log protocol with their oracle (SEEDS=2000; SEED=n shows one)
+	$(BIN)/python -m borealis_engine.core.testing.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 demo: setup  ## a cluster on this machine without Kubernetes: load, a killed writer, the failover (KEEP=1 keeps it)
 	tools/prepare postgres

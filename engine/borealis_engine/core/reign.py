@@ -209,12 +209,10 @@ class Reign:
 
     def _count(self, now: float) -> None:
         """Move D to what four members hold; the first time that establishes the reign."""
-        start = self.history[-1].start
-        durable = Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
-        if durable <= self.durable:
+        if not self.history or (durable := self._covered()) <= self.durable:
             return
         if not self.durable:
-            self._emit(Elected(epoch=self.epoch, history=self.history, end=start))
+            self._emit(Elected(epoch=self.epoch, history=self.history, end=self.history[-1].start))
         self.durable = durable
         self._emit(DurableAdvanced(lsn=durable))
         self.window.trim(durable)
@@ -223,6 +221,11 @@ class Reign:
                 self._pump(peer, now)
                 if peer.next == self.window.end:
                     self._send(peer, peer.next, b"", beat=0)
+
+    def _covered(self) -> Lsn:
+        """What four members hold; who ends below the entry's start does not hold it (Raft, figure 8)."""
+        start = self.history[-1].start
+        return Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
 
     # --- WAL ----------------------------------------------------------------------------------------------------
 

@@ -11,20 +11,11 @@ from typing import TYPE_CHECKING
 from borealis_engine.contract.volume import WRITE_QUORUM
 from borealis_engine.core.messages import History
 from borealis_engine.core.testing import wal
+from borealis_engine.core.testing.violation import require
 
 if TYPE_CHECKING:
     from borealis_engine.core.testing.agent import Agent
     from borealis_engine.core.testing.disk import Disk
-
-
-class Violation(AssertionError):
-    """A rule of the volume was broken."""
-
-
-def require(holds: bool, rule: str, *details: object) -> None:
-    """Raise Violation with the rule's words unless it holds."""
-    if not holds:
-        raise Violation(f"{rule}: {' '.join(map(str, details))}")
 
 
 class Oracle:

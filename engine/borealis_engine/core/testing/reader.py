@@ -4,9 +4,9 @@ from borealis_engine.contract.volume import Lsn
 from borealis_engine.core import messages as m
 from borealis_engine.core.testing import wal
 from borealis_engine.core.testing.network import Link
-from borealis_engine.core.testing.oracle import require
 from borealis_engine.core.testing.setting import Setting
 from borealis_engine.core.testing.storage import Storage
+from borealis_engine.core.testing.violation import require
 
 
 class Reader:

@@ -49,8 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_all(seeds: range, jobs: int) -> tuple[Totals, list[tuple[int, str]]]:
-    with ProcessPoolExecutor(jobs) as pool:
-        results = list(pool.map(attempt, seeds, chunksize=10))
+    if jobs == 1:
+        results = [attempt(seed) for seed in seeds]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            results = list(pool.map(attempt, seeds, chunksize=10))
     totals = reduce(add, (totals for _, totals, _ in results), Totals())
     return totals, [(seed, failure) for seed, _, failure in results if failure]
 

@@ -30,8 +30,8 @@ from borealis_engine.core.node import Node
 from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.disk import Disk
 from borealis_engine.core.testing.network import Link
-from borealis_engine.core.testing.oracle import Violation
 from borealis_engine.core.testing.setting import Setting
+from borealis_engine.core.testing.violation import Violation
 
 PIECE: Final = 512  # bytes of log sent at once
 _LOST: Final = m.ImageStored(image="")  # any answer that is none

@@ -9,6 +9,7 @@ from typing import Final
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.tail import LogEnd
+from borealis_engine.core.testing.violation import require
 
 SEGMENT: Final = 1024  # bytes
 BASE: Final = Lsn(1024 * 1024)  # where the log of every simulated volume begins
@@ -44,8 +45,7 @@ def ends(start: int, log: bytes | bytearray | memoryview) -> list[int]:
     at = 0
     while at + _HEAD.size <= len(log):
         magic, switch, size, _ = _HEAD.unpack_from(log, at)
-        if magic != _MAGIC:
-            raise ValueError(f"no record at {start + at}")
+        require(magic == _MAGIC, "a log is whole records, one behind the other", start + at)
         if at + size > len(log):
             break
         at += size

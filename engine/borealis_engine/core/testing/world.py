@@ -9,10 +9,11 @@ from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.clockwork import Clockwork
 from borealis_engine.core.testing.faults import Faults
 from borealis_engine.core.testing.network import Network
-from borealis_engine.core.testing.oracle import Oracle, require
+from borealis_engine.core.testing.oracle import Oracle
 from borealis_engine.core.testing.reader import Reader
 from borealis_engine.core.testing.setting import Setting
 from borealis_engine.core.testing.storage import Storage
+from borealis_engine.core.testing.violation import require
 from borealis_engine.core.writer import Writer
 
 LEASE: Final = 0.8  # seconds
