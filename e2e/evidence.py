@@ -16,11 +16,10 @@ def collect(kind: Kind, scenario: str, namespaces: tuple[str, ...]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _save(kind, folder / "nodes.txt", "get", "nodes", "-o", "wide", "--show-labels")
     for namespace in namespaces:
-        base = folder / namespace
-        _save(kind, base.with_suffix(".txt"), "get", KINDS, "-n", namespace, "-o", "wide")
-        _save(kind, base.with_suffix(".events"), "get", "events", "-n", namespace, "--sort-by=.lastTimestamp")
-        _save(kind, base.with_suffix(".yaml"), "get", KINDS, "-n", namespace, "-o", "yaml")
-        _save(kind, base.with_suffix(".describe"), "describe", "pods,dbclusters,dbinstances", "-n", namespace)
+        _save(kind, folder / f"{namespace}.txt", "get", KINDS, "-n", namespace, "-o", "wide")
+        _save(kind, folder / f"{namespace}.events", "get", "events", "-n", namespace, "--sort-by=.lastTimestamp")
+        _save(kind, folder / f"{namespace}.yaml", "get", KINDS, "-n", namespace, "-o", "yaml")
+        _save(kind, folder / f"{namespace}.describe", "describe", "pods,dbclusters,dbinstances", "-n", namespace)
         _logs(kind, folder, namespace)
     return folder
 
@@ -28,10 +27,10 @@ def collect(kind: Kind, scenario: str, namespaces: tuple[str, ...]) -> Path:
 def _logs(kind: Kind, folder: Path, namespace: str) -> None:
     pods = kind.kubectl("get", "pods", "-n", namespace, "-o", "name", check=False).split()
     for pod in pods:
-        name = folder / f"{namespace}.{pod.removeprefix('pod/')}"
+        name = f"{namespace}.{pod.removeprefix('pod/')}"
         words = ("logs", "-n", namespace, pod, "--all-containers", "--timestamps", "--tail=5000")
-        _save(kind, name.with_suffix(".log"), *words)
-        _save(kind, name.with_suffix(".previous.log"), *words, "--previous")
+        _save(kind, folder / f"{name}.log", *words)
+        _save(kind, folder / f"{name}.previous.log", *words, "--previous")
 
 
 def _save(kind: Kind, path: Path, *words: str) -> None:

@@ -36,6 +36,11 @@ class Release:
         nodes = self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", f"jsonpath={where}").split()
         return [(node, pid) for node in sorted(set(nodes)) for pid in self.kind.find(node, "borealis-operator")]
 
+    def renew(self) -> None:
+        """Put a fresh pod in the operator's place: Kubernetes restarts one that was killed before later and later."""
+        self.kind.kubectl("delete", "pod", "-n", NAMESPACE, "-l", SELECTOR)
+        self.await_ready(90)
+
     def await_ready(self, timeout: float) -> None:
         """Wait until an operator pod is ready again."""
         words = ("rollout", "status", "-n", NAMESPACE, "deployment", "-l", SELECTOR, "--timeout=5s")
@@ -48,8 +53,7 @@ class Release:
             return False
         self.kind.kubectl("cordon", node)
         try:
-            self.kind.kubectl("delete", "pod", "-n", NAMESPACE, "-l", SELECTOR)
-            self.await_ready(90)
+            self.renew()
         finally:
             self.kind.kubectl("uncordon", node)
         return True

@@ -137,6 +137,7 @@ def test_operator_killed_in_failover(
 ) -> None:
     """The operator killed when its event says that a failover started: it converges."""
     old = database.await_whole(READERS, timeout=180)
+    release.renew()
     victims = release.processes()
     with (
         cluster.watch("events", "--field-selector=reason=FailoverStarted") as events,
