@@ -46,7 +46,7 @@ _SPEC: dict[str, Any] = {
     "x-kubernetes-validations": [
         {
             "rule": "!has(self.limit) || self.size <= self.limit",
-            "messageExpression": "'size ' + string(self.size) + ' is above the limit'",
+            "messageExpression": "'size of a ' + self.shape + ' widget is above the limit'",
         }
     ],
 }
