@@ -17,14 +17,17 @@ from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
 
-CAMPAIGN_S: Final = 20.0  # an election that takes longer is given up; the operator asks again
+CAMPAIGN_S: Final = 8.0  # and twice the lease: an election that takes longer is given up; the operator asks again
+CREATION_S: Final = 120.0  # the same while image 0 is made and uploaded
 
 
-async def campaign(ownership: Ownership) -> Elected:
-    """Be elected; ReignEnded after CAMPAIGN_S, or when the attempt ends before."""
+async def campaign(ownership: Ownership, *, lease: float) -> Elected:
+    """Be elected; ReignEnded after 2 * lease + CAMPAIGN_S (more for a creation), or when the attempt ends before."""
     ownership.start()
     results: set[asyncio.Future[Any]] = {ownership.elected, ownership.ended}
-    await asyncio.wait(results, timeout=CAMPAIGN_S, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(results, timeout=2 * lease + CAMPAIGN_S, return_when=asyncio.FIRST_COMPLETED)
+    if ownership.creating:
+        await asyncio.wait(results, timeout=CREATION_S, return_when=asyncio.FIRST_COMPLETED)
     if ownership.ended.done():
         ownership.ended.result()
     if not ownership.elected.done():

@@ -113,6 +113,8 @@ class Feed:
         history: History = ()
         async for sent in feeds:
             history = history if sent.history is None else sent.history
+            if history and epoch_of(history) < epoch_of(self.history):
+                return  # below its D may lie part of a record that recovery has cut off since
             self.learn(history, sent.durable)
             piece = cutter.receive(sent)
             self.passed = max(self.passed, piece.end)

@@ -19,7 +19,7 @@ from borealis_engine.net.tls import Tls
 from borealis_engine.postgres import accession, timelines
 from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.database import apply_spec
-from borealis_engine.postgres.errors import AttachFailed, PostgresError, PromotionFailed, ReignEnded, ServerDied
+from borealis_engine.postgres.errors import PostgresError, PromotionFailed, ReignEnded, ServerDied
 from borealis_engine.postgres.feed import Feed
 from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
 from borealis_engine.postgres.lag import Lag
@@ -28,12 +28,12 @@ from borealis_engine.postgres.promotion import stay_standby
 from borealis_engine.postgres.settings import MIB
 from borealis_engine.postgres.source import Source
 from borealis_engine.postgres.sql import Progress, Session, progress, session
+from borealis_engine.postgres.watch import Watch, sight
 
 log = logging.getLogger(__name__)
 server_log = logging.getLogger("postgres")
 OBSERVE_S: Final = 0.2
 SILENCE_S: Final = 5.0  # without a word of any storage node the lag is unknown
-FOLLOW_S: Final = 3.0  # a reader that is not on the newest timeline by then attaches again
 UNKNOWN: Final = Progress(in_recovery=True, receive=Lsn(0), replay=Lsn(0), timeline=0)
 
 
@@ -174,12 +174,12 @@ class Instance:
 
     async def _follow(self, attached: Attached) -> None:
         """Be a reader until the writer's role is wanted. Raises when PostgreSQL dies or does not follow."""
-        watch = Watch(attached.feed)
+        watch = Watch(attached.feed.durable)
         async with session(self._site.door) as connection:
             while not self._wanted.is_set():
                 await self._observe(connection, attached.feed)
-                watch.check(time.monotonic())
-                if not self.ready:
+                watch.look(sight(attached.feed, self._progress), now=time.monotonic())
+                if not self.ready and (self._role is Role.READER or watch.caught_up):
                     self._become(Role.READER, self._message if self._role is Role.READER else "", ready=True)
                 await self._pause()
                 if not attached.server.alive:
@@ -204,7 +204,7 @@ class Instance:
         began, ownership = time.monotonic(), self._new_ownership()
         self._become(Role.PROMOTING, "asking the storage nodes")
         try:
-            elected = await accession.campaign(ownership)
+            elected = await accession.campaign(ownership, lease=self._identity.lease)
             where = {"epoch": elected.epoch, "lsn": format_lsn(elected.end)}
             log.info("elected", extra=where)
             attached = self._attached or await self._attach(elected.history, elected.end)
@@ -263,23 +263,3 @@ class Instance:
             log.info("%s", role.value, extra={"role": role.value})
         self._role, self.ready, self._message = role, ready, message
         self._on_change()
-
-
-class Watch:
-    """Notices a reader that does not come over to the newest timeline although it has all that it needs."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        self._passed, self._since = Lsn(-1), 0.0
-
-    def check(self, now: float) -> None:
-        """AttachFailed if the receiver has stayed on an older timeline for FOLLOW_S without taking any log.
-
-        Not while the storage nodes are silent: a reader that serves old rows is better than none.
-        """
-        feed = self._feed
-        followed = feed.timeline == timelines.newest(feed.named)
-        if followed or feed.passed != self._passed or now - feed.heard_at > FOLLOW_S / 2:
-            self._passed, self._since = feed.passed, now
-        elif now - self._since > FOLLOW_S:
-            raise AttachFailed(f"PostgreSQL stays on timeline {feed.timeline}, not {timelines.newest(feed.named)}")

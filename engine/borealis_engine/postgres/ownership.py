@@ -62,6 +62,7 @@ class Ownership:
         self.on_durable: Callable[[Lsn], None] = _nobody
         self.waiting = ""  # why the campaign has not succeeded yet
         self.image: Image | None = None  # made by this reign
+        self.creating = False  # a volume
         self._make_image = make_image
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -170,6 +171,7 @@ class Ownership:
                     log.info("not elected yet: %s", effect.reason)
                 self.waiting = effect.reason
             case NeedImage():
+                self.creating = True
                 self._spawn(self._provide_image())
             case Elected():
                 if not self.elected.done():

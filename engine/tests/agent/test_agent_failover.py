@@ -20,7 +20,7 @@ from borealis_engine.postgres.testing import Agent
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
 pytestmark = pytest.mark.postgres
-LEASE_S = 2.0
+LEASE_S = 4.0
 LONG_LEASE_S = 300.0
 SPEC = DatabaseSpec(master_username="Ma ster", master_password="s3'cret", database_name="app", digest="d1")
 

@@ -116,8 +116,10 @@ class Agent:
         return found
 
     def postmaster(self) -> int:
-        """Give the process id of its postmaster."""
-        return min(self.postgres())
+        """Give the process id of its postmaster: the one whose parent is the agent."""
+        assert self.process is not None
+        (found,) = (pid for pid in self.postgres() if _parent(pid) == self.process.pid)
+        return found
 
     async def connect(self, spec: DatabaseSpec) -> "psycopg.AsyncConnection[tuple[object, ...]]":
         """Connect over TCP as the master user."""
@@ -138,6 +140,14 @@ class Agent:
 
     def _url(self, path: str) -> str:
         return f"https://{self.address}:{names.CONTROL_PORT}{path}"
+
+
+def _parent(pid: int) -> int:
+    """Give the parent of a process, 0 if it is gone (proc(5), field 4 of stat; the name before it may hold anything)."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _die_with_parent() -> None:
