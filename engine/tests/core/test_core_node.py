@@ -165,9 +165,7 @@ def test_a_void_promise_is_taken_back(member: Harness) -> None:
 def test_a_promise_that_was_begun_is_not_taken_back(member: Harness) -> None:
     member.now += LEASE
     assert member.promise(3, "b").granted
-    member.ask(
-        begin((*SECOND, m.Reign(epoch=Epoch(3), start=Lsn(1100)))[:1] + (m.Reign(epoch=Epoch(3), start=Lsn(1100)),))
-    )
+    member.ask(begin((PREFIX, m.Reign(epoch=Epoch(3), start=Lsn(1100)))))
     member.ask(m.Resign(epoch=Epoch(3), owner="b"))
     assert reason(member.ask(member.append(2, 1100, b"xy"))) is m.Reason.EPOCH
 
