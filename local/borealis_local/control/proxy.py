@@ -62,6 +62,7 @@ class _Pipe(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.peer: _Pipe | None = None
+        self.ended = False  # it will send no more
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,9 +75,15 @@ class _Pipe(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
-        if self.peer is not None and self.peer.transport is not None and self.peer.transport.can_write_eof():
-            with contextlib.suppress(OSError):
-                self.peer.transport.write_eof()
+        """Pass the end on; once both directions have ended, the connection has."""
+        self.ended = True
+        if self.peer is None or self.peer.transport is None:
+            return False
+        if self.peer.ended:
+            self.peer.transport.close()
+            return False
+        with contextlib.suppress(OSError, RuntimeError):
+            self.peer.transport.write_eof()
         return True
 
     def connection_lost(self, _: Exception | None) -> None:

@@ -1,5 +1,6 @@
 """The server under test: a fresh one of ours, or the cluster that CONFORMANCE_KUBECONFIG names."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from borealis_local.cli import background
 from borealis_local.state import State
 from kube import Kube, connect
-from widgets import Widgets, install
+from widgets import CRD, CRD_PATH, Widgets, install
 
 ENV = "CONFORMANCE_KUBECONFIG"
 
@@ -25,6 +26,7 @@ def kubeconfig() -> Iterator[Path]:
     """Kubeconfig of the server under test."""
     if told := os.environ.get(ENV):
         yield Path(told)
+        asyncio.run(_uninstall(Path(told)))
         return
     root = Path(tempfile.mkdtemp(prefix="blc"))
     state = State(root=root)
@@ -36,10 +38,9 @@ def kubeconfig() -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture
-def is_ours() -> bool:
-    """Whether the server under test is our own."""
-    return ENV not in os.environ
+async def _uninstall(kubeconfig: Path) -> None:
+    async with connect(kubeconfig, "") as client:
+        await client.send("DELETE", f"{CRD_PATH}/{CRD['metadata']['name']}")
 
 
 @pytest.fixture

@@ -94,21 +94,29 @@ class Watch:
 @asynccontextmanager
 async def connect(kubeconfig: Path, namespace: str) -> AsyncIterator[Kube]:
     """Connect by the current context of a kubeconfig: token or client certificate."""
-    raw = yaml.safe_load(kubeconfig.read_text())
+    raw = _read(kubeconfig)
     context = next(c["context"] for c in raw["contexts"] if c["name"] == raw["current-context"])
     cluster = next(c["cluster"] for c in raw["clusters"] if c["name"] == context["cluster"])
     user = next(u["user"] for u in raw["users"] if u["name"] == context["user"])
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     tls = ssl.create_default_context(cadata=authority)
     if "client-certificate-data" in user:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name in ("certificate", "key"):
-                Path(scratch, name).write_bytes(base64.b64decode(user[f"client-{name}-data"]))
-            tls.load_cert_chain(Path(scratch, "certificate"), Path(scratch, "key"))
+        _load_certificate(tls, user)
     headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
     connector = aiohttp.TCPConnector(ssl=tls)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         yield Kube(session, cluster["server"], namespace)
+
+
+def _read(kubeconfig: Path) -> Object:
+    return dict(yaml.safe_load(kubeconfig.read_text()))
+
+
+def _load_certificate(tls: ssl.SSLContext, user: Object) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("certificate", "key"):
+            Path(scratch, name).write_bytes(base64.b64decode(user[f"client-{name}-data"]))
+        tls.load_cert_chain(Path(scratch, "certificate"), Path(scratch, "key"))
 
 
 async def until(condition: Any, what: str) -> Any:
