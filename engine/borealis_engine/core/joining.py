@@ -70,9 +70,10 @@ class Joining:
 
     def begin(self, conn: Conn, begin: Begin, now: float) -> None:
         """Work towards `begin` (its epoch is the promised one) and answer on `conn`."""
-        if self._begin is not None and self._begin.donor != begin.donor:
+        if self._begin is None or self._begin.donor != begin.donor:
             self._drop_pull()
-        self._begin, self._conn, self._image_asked = begin, conn, False
+            self._image_asked = False
+        self._begin, self._conn = begin, conn
         self._advance(now)
 
     def cancel(self) -> None:
