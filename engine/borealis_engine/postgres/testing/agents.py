@@ -143,7 +143,7 @@ class Agent:
 
 
 def _parent(pid: int) -> int:
-    """Give the parent of a process, 0 if it is gone (proc(5), field 4 of stat; the name before it may hold anything)."""
+    """Give the parent of a process, 0 if it is gone (proc(5): field 4 of stat; the name may hold anything)."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
