@@ -17,6 +17,8 @@ from pathlib import Path
 
 from borealis_engine.postgres.binaries import find_binaries
 
+from borealis_local.state import ENV_STATE, default_directory
+
 READERS = 2
 BEFORE_S = 3.0  # load before the kill
 AFTER_S = 3.0  # load after commits go on
@@ -39,9 +41,8 @@ def main() -> None:
         line = ""
     if keep and line:
         _run("borealis", "local", "status")
-        print(
-            "The cluster is still running. Connect with: borealis local psql; stop it with: borealis local down --purge"
-        )
+        print(f"\nThe cluster keeps running. First: export {ENV_STATE}={shlex.quote(_state())}")
+        print("then `borealis local psql` connects, and `borealis local down --purge` removes it all.")
     else:
         _run("borealis", "local", "down", "--purge", check=False)
     if not line:
@@ -113,7 +114,13 @@ def _await_readers() -> int:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, ENV_STATE: _state()}
+
+
+def _state() -> str:
+    """Give a state directory of the demo's own: the end of the demo deletes it."""
+    return os.environ.get(ENV_STATE) or f"{default_directory(os.environ, root=os.geteuid() == 0)}-demo"
 
 
 def _show(command: tuple[str, ...]) -> None:
