@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.errors import BinariesMissing
-from borealis_local.testing import Local
+from borealis_local.trial import Local
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,19 @@
 import time
 
 import pytest
-from borealis_local.testing import Local
+from borealis_local.trial import Local
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 
 def test_the_writers_postgres_is_killed(healthy: Local) -> None:
-    before = healthy.cluster()["status"]
+    before = healthy.status()
     with healthy.ledger() as ledger:
         killed = time.time()
         healthy.kill_postgres(before["writer"])
         ledger.await_commit(since=killed)
         result = ledger.audit()
-    after = healthy.cluster()["status"]
+    after = healthy.status()
     assert result["acked"] > 0
     assert (result["lost"], result["doubled"], result["risen"]) == (0, 0, 0)
     assert after["writer"] != before["writer"]
@@ -23,8 +23,8 @@ def test_the_writers_postgres_is_killed(healthy: Local) -> None:
 
 
 def test_a_readers_postgres_is_killed(healthy: Local) -> None:
-    writer = healthy.cluster()["status"]["writer"]
-    reader = next(pod for pod in map(_name, healthy.pods()) if "-instance-" in pod and pod != writer)
+    writer = healthy.status()["writer"]
+    reader = next(pod for pod in healthy.names("pods") if "-instance-" in pod and pod != writer)
     with healthy.ledger() as ledger:
         healthy.kill_postgres(reader)
         healthy.until(lambda: not healthy.healthy(), "nobody noticed that a reader died")
@@ -32,7 +32,7 @@ def test_a_readers_postgres_is_killed(healthy: Local) -> None:
         ledger.await_commit(since=time.time())
         result = ledger.audit()
     assert result["lost"] == result["unknown_present"] == result["unknown_absent"] == 0
-    assert healthy.cluster()["status"]["writer"] == writer
+    assert healthy.status()["writer"] == writer
 
 
 def test_a_zone_loses_power(healthy: Local) -> None:
@@ -60,7 +60,7 @@ def test_everything_is_stopped_and_started(healthy: Local) -> None:
 def test_with_no_reader_left_a_new_instance_becomes_the_writer(healthy: Local) -> None:
     healthy.patch({"readers": 0})
     healthy.until(lambda: healthy.healthy(readers=0), "scale-in did not end")
-    writer = healthy.cluster()["status"]["writer"]
+    writer = healthy.status()["writer"]
     with healthy.ledger() as ledger:
         deleted = time.time()
         healthy.borealis("local", "delete", "pod", writer)
@@ -75,10 +75,6 @@ def test_deletion_leaves_nothing(healthy: Local) -> None:
     healthy.borealis("local", "delete", "dbcluster", "quickstart")
     for kind in ("pods", "pvc", "services", "endpointslices", "secrets", "configmaps", "dbinstances"):
         healthy.until(
-            lambda kind=kind: "quickstart" not in healthy.borealis("local", "get", kind, "-o", "name"),
+            lambda kind=kind: not any("quickstart" in name for name in healthy.names(kind)),
             f"{kind} are left",
         )
-
-
-def _name(reference: str) -> str:
-    return reference.rpartition("/")[2]

@@ -60,7 +60,7 @@ def test_pods_spread_over_nodes() -> None:
         ({"key": "none", "operator": "Exists"}, set()),
         ({"key": ZONE, "operator": "DoesNotExist"}, set()),
     ],
-    ids=str,
+    ids=lambda value: value["operator"] if isinstance(value, dict) else "-".join(sorted(value)) or "none",
 )
 def test_node_affinity(expression: dict[str, Any], nodes: set[str]) -> None:
     found = set()
