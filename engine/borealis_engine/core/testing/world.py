@@ -108,7 +108,8 @@ class World:
         return [*(n.disk.state.flush for n in self._members()), *(reader.replayed for reader in self.readers)]
 
     def _settled(self) -> bool:
-        return self._reigning() and set(self._ends()) == {self.oracle.end}
+        epochs = {node.disk.state.epoch for node in self._members()}
+        return self._reigning() and len(epochs) == 1 and set(self._ends()) == {self.oracle.end}
 
 
 def _config() -> VolumeConfig:
