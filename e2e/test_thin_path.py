@@ -31,6 +31,7 @@ again = pytest.mark.parametrize("repeat", REPEATS, ids=REPEATS)
 def test_install(scenario: Scenario, cluster: Kind, published: Images, release: Release, database: Database) -> None:
     """Install by helm, apply the quickstart, and everything lies where it should."""
     release.install(published)
+    cluster.kubectl("apply", "--dry-run=server", "-f", "deploy/borealis.yaml")  # the plain way says the same
     start = time.monotonic()
     cluster.kubectl("apply", "-f", "examples/quickstart.yaml")
     cluster.kubectl("wait", "--for=condition=Ready", f"dbcluster/{database.name}", "--timeout=300s", timeout=310)
