@@ -6,7 +6,11 @@ from borealis_local.cli import commands, kill, objects, sql
 from borealis_local.ledger import app as ledger
 
 app = typer.Typer(
-    help="Aurora-style PostgreSQL clusters.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    help="Aurora-style PostgreSQL clusters.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 local = typer.Typer(
     help="Clusters on this machine, without Kubernetes: the same operator, agents and storage nodes as processes.",

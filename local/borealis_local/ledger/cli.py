@@ -6,8 +6,9 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final, TypeVar
 
 import psycopg
 import typer
@@ -15,6 +16,9 @@ import typer
 from borealis_local.ledger import clients
 from borealis_local.ledger.audit import Audit, audit
 from borealis_local.ledger.book import BookWriter, Entry, Outcome, Summary, read_book, summarise
+
+T = TypeVar("T")
+PATIENCE_S: Final = 30.0  # for the endpoint to answer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,28 +42,42 @@ def run(
     """Insert rows until told to stop, writing the outcome of each commit to the book."""
     if book.exists():
         raise typer.BadParameter(f"{book} exists: name a new file, or remove it", param_hint="--book")
-    asyncio.run(_run(url, book, clients_, seconds, deadline))
-    _, entries = read_book(book)
+    _told(_run(url, book, clients_, seconds, deadline))
+    _, entries = _read(book)
     _print_summary(summarise(entries), json_=json_)
 
 
 @app.command(epilog="Example: borealis ledger check --url $DATABASE_URL --book ledger.jsonl")
 def check(url: Url, book: Book, json_: Json = False) -> None:
     """Prove that every acknowledged row is there exactly once; exit 1 if not."""
-    run_id, entries = read_book(book)
-    with psycopg.connect(url, connect_timeout=10) as connection:
-        rows = connection.execute("SELECT id FROM borealis_ledger WHERE run = %s", (run_id,)).fetchall()
-    result = audit(entries, (row[0] for row in rows))
+    run_id, entries = _read(book)
+    result = audit(entries, _told(clients.rows(url, run_id, patience=PATIENCE_S)))
     _print_audit(summarise(entries), result, json_=json_)
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _read(book: Path) -> tuple[str, list[Entry]]:
+    try:
+        return read_book(book)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--book") from error
+
+
+def _told(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; a database that cannot be reached is one line and exit code 2."""
+    try:
+        return asyncio.run(work)
+    except psycopg.Error as error:
+        typer.echo(f"borealis ledger: {str(error).strip()}", err=True)
+        raise typer.Exit(2) from error
 
 
 async def _run(url: str, book: Path, count: int, seconds: float, deadline: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await clients.prepare(url, patience=30)
+    await clients.prepare(url, patience=PATIENCE_S)
     run_id, seen = uuid.uuid4().hex, {outcome: 0 for outcome in Outcome}
     writer = BookWriter(book, run_id)
 

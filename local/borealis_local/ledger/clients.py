@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 import psycopg
 from psycopg import errors
 
 from borealis_local.ledger.book import Entry, Outcome
 
-CREATE = "CREATE TABLE IF NOT EXISTS borealis_ledger (run text NOT NULL, id bigint NOT NULL)"
+CREATE: LiteralString = "CREATE TABLE IF NOT EXISTS borealis_ledger (run text NOT NULL, id bigint NOT NULL)"
+SELECT: LiteralString = "SELECT id FROM borealis_ledger WHERE run = %s"
 INSERT = "INSERT INTO borealis_ledger (run, id) VALUES (%s, %s)"
 RETRY_S = 0.1
 # SQLSTATE classes in which the server says that the transaction is not committed.
@@ -102,13 +104,22 @@ async def bounded(connection: psycopg.AsyncConnection, statement: object, deadli
 
 async def prepare(url: str, *, patience: float) -> None:
     """Create the ledger's table, trying for `patience` seconds; the last error is raised."""
+    await _patiently(url, CREATE, (), patience)
+
+
+async def rows(url: str, run: str, *, patience: float) -> list[int]:
+    """Read the ids of a run, trying for `patience` seconds; the last error is raised."""
+    return [row[0] for row in await _patiently(url, SELECT, (run,), patience)]
+
+
+async def _patiently(url: str, query: LiteralString, values: tuple[str, ...], patience: float) -> list[tuple[int, ...]]:
     end = time.monotonic() + patience
     while True:
         try:
             async with await connect(url) as connection:
-                await connection.execute(CREATE)
-                return
-        except psycopg.Error:
+                cursor = await connection.execute(query, values)
+                return await cursor.fetchall() if cursor.description else []
+        except psycopg.OperationalError:
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(RETRY_S)

@@ -62,9 +62,9 @@ def test_with_no_reader_left_a_new_instance_becomes_the_writer(healthy: Local) -
     healthy.until(lambda: healthy.healthy(readers=0), "scale-in did not end")
     writer = healthy.status()["writer"]
     with healthy.ledger() as ledger:
-        deleted = time.time()
         healthy.borealis("local", "delete", "pod", writer)
-        ledger.await_commit(since=deleted)
+        healthy.until(lambda: healthy.status().get("writer") not in ("", None, writer), "nobody took over")
+        ledger.await_commit(since=time.time())
         result = ledger.audit()
     assert (result["lost"], result["doubled"], result["risen"]) == (0, 0, 0)
     healthy.patch({"readers": 2})
