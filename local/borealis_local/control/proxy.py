@@ -124,6 +124,11 @@ class _Back(_Pipe):
         super().__init__()
         self._port = port
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self.transport is not None
+        self.transport.pause_reading()  # until it is joined: some protocols speak first
+
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._port.lost(self)
@@ -160,6 +165,9 @@ class ServicePort:
             self._server = None
         for pipe in list(self._open):
             pipe.abort()
+            if pipe.peer is not None:
+                pipe.peer.abort()
+        await asyncio.sleep(0)  # let the transports see it
 
     def connecting(self, front: _Front) -> None:
         """Join a new client to an endpoint."""
@@ -196,6 +204,7 @@ class ServicePort:
             back.transport.close()
             return
         front.transport.resume_reading()
+        back.transport.resume_reading()
 
 
 class Proxies:

@@ -6,6 +6,7 @@ to list again, as Kubernetes does after compaction.
 """
 
 import json
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,9 @@ class Store:
 
     def __init__(self, path: Path | None = None, *, history: int = HISTORY) -> None:
         """Open or create the store; without a path it lives in memory."""
+        if path is not None:  # it holds secrets; SQLite gives its other files the mode of this one
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -102,8 +102,8 @@ def slice_of(service: str, *endpoints: tuple[str, bool], port: int = 1, name: st
     return {"metadata": metadata, "endpoints": listed, "ports": [{"name": name, "port": port}]}
 
 
-def service_of(name: str, ip: str = "127.0.9.9", **port: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": "n"}, "spec": {"clusterIP": ip, "ports": [{"port": 80, **port}]}}
+def service_of(service: str, ip: str = "127.0.9.9", **port: Any) -> dict[str, Any]:
+    return {"metadata": {"name": service, "namespace": "n"}, "spec": {"clusterIP": ip, "ports": [{"port": 80, **port}]}}
 
 
 def test_ready_endpoints_of_the_right_port_are_wanted() -> None:
