@@ -56,6 +56,12 @@ def _program(rule: str) -> celpy.Runner:
         raise RuleInvalid(f"{rule}: {error}") from error
 
 
+def has_rules(schema: Schema) -> bool:
+    """Whether there is a rule anywhere in a schema."""
+    inner = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return bool(schema.get(_RULES)) or any(has_rules(c) for c in inner if isinstance(c, Mapping))
+
+
 def check_rules(schema: Schema) -> None:
     """Compile every rule in a schema; RuleInvalid on the first that does not."""
     for rule in schema.get(_RULES, ()):

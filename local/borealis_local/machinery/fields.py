@@ -79,10 +79,10 @@ def owned_by_apply(value: Any, shape: Shape, path: Path = ()) -> FieldSet:
     found: set[Path] = set()
     for element, part, part_shape in inner:
         below = (*path, element)
-        free = element.startswith("f:") and element[2:] not in shape.fields and shape.values is not None
-        if part in ({}, []) or part is None or free or not element.startswith("f:"):
+        free = element.startswith("f:") and shape.is_free(element[2:])
+        if part == {} or part is None or free or not element.startswith("f:"):
             found.add(below)
-        if part not in ({}, []):
+        if part != {}:  # an empty list with items of their own is owned by nobody
             found |= owned_by_apply(part, part_shape, below)
     return frozenset(found)
 
@@ -102,6 +102,8 @@ def compare(old: Any, new: Any, shape: Shape) -> Difference:
     removed: set[Path] = set()
 
     def walk(a: Any, b: Any, at: Shape, path: Path) -> None:
+        if isinstance(a, (dict, list)) and b is None:
+            b = type(a)()  # an emptied container is null, and no change of the container
         left, right = parts(a, at), parts(b, at)
         if left is None or right is None or type(a) is not type(b):
             if a != b or type(a) is not type(b):
@@ -120,6 +122,18 @@ def compare(old: Any, new: Any, shape: Shape) -> Difference:
 
     walk(old, new, shape, ())
     return Difference(added=frozenset(added), modified=frozenset(modified), removed=frozenset(removed))
+
+
+def is_field(path: Path, shape: Shape) -> bool:
+    """Whether a path ends in a field that its schema names, not in a list item or a free key."""
+    named_by_schema = True
+    for element in path:
+        if element.startswith("f:"):
+            named_by_schema = not shape.is_free(element[2:])
+            shape = shape.child(element[2:])
+        else:
+            named_by_schema, shape = False, shape.element
+    return named_by_schema
 
 
 def under(paths: Iterable[Path], prefix: Path) -> bool:

@@ -22,11 +22,16 @@ class Shape:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # for keys that an item leaves out
     fields: Mapping[str, "Shape"] = field(default_factory=dict)
     values: "Shape | None" = None  # of a dict with free keys
+    unknown: bool = False  # keys that the schema does not name are kept, and free all the way down
     items: "Shape | None" = None
 
     def child(self, name: str) -> "Shape":
         """Give the shape of the field `name`."""
-        return self.fields.get(name) or self.values or ANY
+        return self.fields.get(name) or self.values or (UNKNOWN if self.unknown else ANY)
+
+    def is_free(self, name: str) -> bool:
+        """Whether `name` is a key of the user's own choice, not a field of the schema."""
+        return name not in self.fields and (self.values is not None or self.unknown)
 
     @property
     def element(self) -> "Shape":
@@ -48,6 +53,7 @@ def _compact(value: Any) -> str:
 
 ANY = Shape()
 ATOMIC = Shape(atomic=True)
+UNKNOWN = Shape(unknown=True)
 
 
 def keyed(*keys: str, item: Shape = ANY, **defaults: Any) -> Shape:
@@ -88,4 +94,5 @@ def of_schema(schema: Mapping[str, Any], *, root: bool = False) -> Shape:
         fields=fields,
         values=of_schema(values) if isinstance(values, Mapping) else None,
         items=of_schema(items) if isinstance(items, Mapping) else None,
+        unknown=bool(schema.get("x-kubernetes-preserve-unknown-fields")) or values is True,
     )

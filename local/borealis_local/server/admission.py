@@ -9,6 +9,17 @@ from borealis_local.machinery import cel, crd, defaults, schema
 from borealis_local.machinery.resources import Resource
 
 Object = dict[str, Any]
+_BLOCKING = (
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+)
+_NOT_CHECKED = (
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 _LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
@@ -29,8 +40,12 @@ _VALUE_RULE = (
 )
 
 
+_OMITTED_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
 def prepare(resource: Resource, obj: Object) -> tuple[Object, list[str]]:
     """Give the object pruned and with defaults, and the unknown fields that were dropped."""
+    obj = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if v or k not in _OMITTED_EMPTY}}
     if resource.schema is None:
         return defaults.fill(resource.kind, obj), []
     pruned, unknown = schema.prune(obj, resource.schema, root=True)
@@ -73,14 +88,22 @@ def check(resource: Resource, obj: Object, old: Object | None) -> None:
     found = _metadata(resource, obj, old)
     if resource.schema is not None:
         found += schema.validate(obj, resource.schema, root=True)
-        if not found:
-            found += cel.violations(obj, resource.schema, old if old is not None else cel.ABSENT)
+        found += _rules(resource.schema, obj, old, blocked=any(c.reason in _BLOCKING for c in found))
     elif resource.kind == "CustomResourceDefinition":
         found += crd.check(obj)
     elif old is not None:
         found += defaults.frozen(resource.kind, old, obj)
     if found:
         raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), found)
+
+
+def _rules(node: schema.Schema, obj: Object, old: Object | None, *, blocked: bool) -> list[Cause]:
+    """Give the broken rules; rules are not tried on an object of the wrong form."""
+    if not cel.has_rules(node):
+        return []
+    if blocked:
+        return [Cause(reason="FieldValueInvalid", message=f'Invalid value: "": {_NOT_CHECKED}', field="<nil>")]
+    return list(cel.violations(obj, node, old if old is not None else cel.ABSENT))
 
 
 def _metadata(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:

@@ -170,3 +170,35 @@ async def test_apply_merges_kubernetes_own_lists_by_key(widgets: Widgets) -> Non
     both = await applied("b", {"name": "two", "port": 2, "protocol": "TCP"})
     assert {p["name"] for p in both["spec"]["ports"]} == {"one", "two"}
     assert both["spec"]["ports"][0]["targetPort"] == 1
+
+
+async def test_an_empty_keyed_list_is_owned_by_nobody(widgets: Widgets) -> None:
+    made = (await widgets.apply("w", "a", spec={"size": 1, "parts": [], "tags": [], "notes": {}, "whole": []})).ok()
+    assert set(owned(made, "a")["f:spec"]) == {"f:size", "f:notes", "f:whole"}
+    assert made["spec"]["parts"] == []
+
+
+async def test_a_merged_list_keeps_the_order_of_the_configuration(widgets: Widgets) -> None:
+    await widgets.apply("w", "a", spec={"size": 1, "parts": [{"name": n} for n in "yx"]})
+    both = (await widgets.apply("w", "b", spec={"parts": [{"name": n} for n in "zx"]})).ok()
+    assert [p["name"] for p in both["spec"]["parts"]] == ["y", "z", "x"]
+
+
+async def test_an_item_goes_with_its_owner_whoever_wrote_into_it(widgets: Widgets) -> None:
+    await widgets.apply("w", "a", spec={"size": 1, "parts": [{"name": "x"}, {"name": "y"}]})
+    items = [{"name": "x", "weight": 3, "color": "red"}, {"name": "y", "color": "grey"}]
+    written = (await widgets.patch("w", {"spec": {"parts": items}}, MERGE, fieldManager="hand")).ok()
+    assert owned(written, "hand", "Update")["f:spec"]["f:parts"] == {'k:{"name":"x"}': {"f:color": {}, "f:weight": {}}}
+    left = (await widgets.apply("w", "a", spec={"size": 1, "parts": [{"name": "y"}]})).ok()
+    assert [p["name"] for p in left["spec"]["parts"]] == ["y"]
+
+
+async def test_free_keys_are_owned_with_what_they_hold(widgets: Widgets) -> None:
+    made = (await widgets.apply("w", "a", spec={"size": 1, "free": {"x": {"y": 1}}})).ok()
+    assert owned(made, "a")["f:spec"]["f:free"] == {"f:x": {".": {}, "f:y": {}}}
+
+
+async def test_emptied_labels_are_gone(widgets: Widgets) -> None:
+    await widgets.apply("w", "a", spec={"size": 1}, metadata={"labels": {"l": "1"}})
+    left = (await widgets.patch("w", {"metadata": {"labels": {"l": None}}}, MERGE)).ok()
+    assert "labels" not in left["metadata"]

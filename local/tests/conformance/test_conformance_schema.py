@@ -143,3 +143,15 @@ async def test_paths_that_are_no_api(widgets: Widgets) -> None:
     assert (await widgets.kube.send("GET", "/apis/none.such.group/v1")).code == 404
     nowhere = await widgets.kube.send("POST", f"/apis/{VERSION}/widgets", widget("w"))
     assert nowhere.code in (404, 405)  # Kubernetes itself says 404 of custom kinds, 405 of its own
+
+
+async def test_rules_are_not_tried_on_an_object_of_the_wrong_form(widgets: Widgets) -> None:
+    status = (await widgets.create(widget("w", size=5, limit=3, shape="oval"))).failed(422, "Invalid")
+    causes = {c["field"]: c["message"] for c in status["details"]["causes"]}
+    assert set(causes) == {"spec.shape", "<nil>"}
+    assert "some validation rules were not checked" in causes["<nil>"]
+
+
+async def test_a_number_out_of_range_does_not_hide_a_broken_rule(widgets: Widgets) -> None:
+    status = (await widgets.create(widget("w", size=101, limit=3))).failed(422, "Invalid")
+    assert {c["field"] for c in status["details"]["causes"]} == {"spec.size", "spec"}

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from borealis_local.errors import ApiError
 from borealis_local.machinery import managed
-from borealis_local.machinery.apply import apply, merge, without
+from borealis_local.machinery.apply import apply, merge, merged_order, without
 from borealis_local.machinery.managed import Author, after_update
 from borealis_local.machinery.shape import METADATA, SET, STRINGS, Shape, keyed, struct
+from hypothesis import given
+from hypothesis import strategies as st
 
 SHAPE = struct(metadata=METADATA, spec=struct(parts=keyed("name"), tags=SET, notes=STRINGS))
 
@@ -83,11 +85,11 @@ def test_system_metadata_is_nobodys() -> None:
     [
         pytest.param({"a": 1}, {"b": 2}, {"a": 1, "b": 2}, id="dicts"),
         pytest.param([1], [2], [2], id="plain lists"),
-        pytest.param({"tags": ["x"]}, {"tags": ["y", "x"]}, {"tags": ["x", "y"]}, id="sets"),
+        pytest.param({"tags": ["x"]}, {"tags": ["y", "x"]}, {"tags": ["y", "x"]}, id="sets"),
         pytest.param(
             {"parts": [{"name": "p", "n": 1}]},
             {"parts": [{"name": "q"}, {"name": "p", "n": 2}]},
-            {"parts": [{"name": "p", "n": 2}, {"name": "q"}]},
+            {"parts": [{"name": "q"}, {"name": "p", "n": 2}]},
             id="keyed lists",
         ),
     ],
@@ -98,5 +100,27 @@ def test_merge(live: Any, config: Any, expected: Any) -> None:
 
 def test_without_takes_paths_out() -> None:
     value = {"spec": {"a": 1, "b": {"c": 1}}}
-    left = without(value, frozenset({("f:spec", "f:b", "f:c")}), Shape())
+    left = without(value, frozenset({("f:spec", "f:b", "f:c")}), frozenset(), Shape())
     assert left == {"spec": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("live", "config", "order"),
+    [
+        ("abc", "", "abc"),
+        ("", "ab", "ab"),
+        ("ab", "ba", "ba"),
+        ("yx", "zx", "yzx"),
+        ("axb", "ba", "xba"),
+        ("abc", "cxa", "bcxa"),
+    ],
+)
+def test_the_order_of_merged_lists(live: str, config: str, order: str) -> None:
+    assert "".join(merged_order(live, config)) == order
+
+
+@given(st.permutations("abcd"), st.permutations("cdef"))
+def test_merged_lists_hold_each_item_once_in_the_order_of_the_configuration(live: list[str], config: list[str]) -> None:
+    merged = merged_order(live, config)
+    assert sorted(merged) == sorted({*live, *config})
+    assert [i for i in merged if i in config] == config
