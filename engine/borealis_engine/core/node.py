@@ -81,7 +81,7 @@ class Node:
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
-        self._lagging = False
+        self._in_step = False  # a finding of the reign that is promised: nothing said, nothing claimed
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
@@ -111,8 +111,8 @@ class Node:
 
     @property
     def catching_up(self) -> bool:
-        """Whether the writer or a pull says that log is missing here."""
-        return self._joining.active or self._lagging
+        """Whether log may be missing here: nobody is in step until the reign's own word has shown it."""
+        return self._joining.active or not self._in_step
 
     @property
     def readable(self) -> Lsn:
@@ -248,7 +248,7 @@ class Node:
             self._joining.cancel()
             self._before.append(Before(state.promised, state.owner, state.resigned, self._tenure.heard_at))
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
-            self._stream, self._lagging = 0, False
+            self._stream, self._in_step = 0, False
             self._beats.clear()
         self._tenure.heard(now)
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
@@ -267,6 +267,7 @@ class Node:
             )
             self._pipe.add(withdrawn)
             self._tenure.heard(before.heard_at)
+            self._in_step = False
         else:
             self._pipe.add(Resigned(epoch=resign.epoch))
 
@@ -312,8 +313,8 @@ class Node:
         if append.data and not self._store(conn, append):
             return
         self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
+        self._in_step = self._pipe.seen.epoch == append.epoch and append.durable <= self._pipe.seen.flush
         if not append.data and append.beat:
-            self._lagging = append.lsn > self._pipe.seen.flush
             self._ack(conn, append.beat)
 
     def _store(self, conn: Conn, append: Append) -> bool:

@@ -175,7 +175,6 @@ class Reign:
         if flush > self.window.end:
             self._emit(Reconnect(member=peer.id, reason=f"it claims log up to {flush}, beyond what was written"))
             return
-        peer.heard = max(peer.heard, peer.asked_at)
         if peer.stage is Stage.JOINING:
             peer.stage, peer.next = Stage.STREAMING, flush
         self._acked(peer, flush, now)

@@ -190,8 +190,9 @@ class Writer:
         self._settle(self._reign, now)
 
     def next_deadline(self) -> float:
-        """When `tick` has something to do."""
-        return self._ticked + TICK_S
+        """When `tick` has something to do: not a moment after the lease has ended."""
+        due = self._ticked + TICK_S
+        return due if self._over or self._reign is None else max(self._ticked, min(due, self._reign.lease_until))
 
     def effects(self) -> list[WriterEffect]:
         """Drain what is to be done, in order."""

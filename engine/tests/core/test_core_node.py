@@ -257,6 +257,40 @@ def test_a_node_that_is_behind_pulls_and_pads_and_pulls_on(member: Harness) -> N
     assert member.node.catching_up
     member.node.pulled(last.token, Lsn(1200), b"q" * 30, member.now)
     assert sent(member.drain() + member.sync()) == [m.Begun(epoch=Epoch(3), flush=Lsn(1230))]
+    assert member.node.catching_up, "nothing of the reign has been heard since"
+    member.ask(member.append(3, 1230, durable=1230))
+    assert not member.node.catching_up
+
+
+def test_current_is_what_the_reign_has_shown(member: Harness) -> None:
+    member.ask(member.append(2, 1100, durable=1100))
+    assert not member.node.catching_up
+    member.boot(member.node.durable)
+    assert member.node.catching_up, "a restarted node cannot know what it missed"
+    member.ask(member.append(2, 1100, b"x", durable=1100))
+    assert not member.node.catching_up
+    member.now += LEASE
+    assert member.promise(3, "b").granted
+    assert member.node.catching_up, "the reign that goes on without this node says nothing to it"
+    member.ask(m.Resign(epoch=Epoch(3), owner="b", void=True))
+    assert member.node.catching_up
+    member.ask(member.append(2, 1101, durable=1101))
+    assert not member.node.catching_up
+
+
+def test_a_heartbeat_without_the_entry_shows_nothing() -> None:
+    harness = Harness()
+    harness.promise(2)
+    harness.ask(harness.append(2, 0))
+    assert harness.node.catching_up
+
+
+def test_a_member_that_comes_up_to_d_under_steady_data_is_in_step(member: Harness) -> None:
+    member.ask(member.append(2, 1150, durable=1150))
+    assert member.node.catching_up
+    member.ask(member.append(2, 1100, b"x" * 40, durable=1150))
+    assert member.node.catching_up
+    member.ask(member.append(2, 1140, b"x" * 20, durable=1150))
     assert not member.node.catching_up
 
 

@@ -314,6 +314,28 @@ def test_the_lease_runs_from_the_time_of_sending() -> None:
     assert harness.tick(9.0) == []
 
 
+def test_only_what_was_answered_holds_the_lease() -> None:
+    harness = Harness()
+    harness.reign()
+    held = harness.writer.lease_until
+    harness.now += 1.0
+    refused = m.Refused(reason=m.Reason.GAP, promised=Epoch(3), generation=Generation(1), config="", message="")
+    for index in range(4):
+        harness.hear(index, refused)  # asks again, at a later time
+        harness.hear(index, m.Begun(epoch=Epoch(3), flush=Lsn(END - 10)))  # the answer to an earlier Begin
+    assert harness.writer.lease_until == held
+
+
+def test_the_end_of_the_lease_is_not_awaited_for_a_whole_tick() -> None:
+    harness = Harness()
+    harness.reign()
+    until = harness.writer.lease_until
+    harness.tick(until - harness.now - 0.01)
+    assert harness.writer.next_deadline() == until
+    harness.now = until
+    assert of(LeaseLost, harness.tick())
+
+
 def test_members_that_promised_more_fence_when_no_quorum_is_left() -> None:
     harness = Harness()
     harness.reign()

@@ -7,7 +7,7 @@ from borealis_engine.core.testing.mutants import MUTANTS, Mutant
 from borealis_engine.core.testing.violation import Violation
 from borealis_engine.core.testing.world import run
 
-WITHIN = 150  # seeds; most mutants fall in the first ten
+WITHIN = 300  # seeds; most mutants fall in the first ten, D believed without the entry in one of 400
 
 
 @pytest.mark.parametrize("first", [0, 10_000])
