@@ -161,7 +161,10 @@ class _Line:
         self._task = asyncio.create_task(self._run(), name=f"line to {member.name}")
 
     def opened(self, channel: Channel, role: str) -> None:
-        """Report the member as connected."""
+        """Report the member as connected, unless the line ended while the handshake was under way."""
+        if self._ended:
+            channel.close("the configuration changed")
+            return
         self.channel = channel
         if self._members.listener is not None:
             self._members.listener.connected(self.member.id)

@@ -1,7 +1,7 @@
 """What a storage node sends out in bulk: pieces of the log, feeds, images. The node has permitted each already.
 
 Invariant: after each wait it is asked again whether what was read may still be sent, so nothing that a truncation
-made void goes out, and a feed never passes the node's `readable`.
+made void goes out, a feed never passes the node's `readable`, and none outlives the node's service.
 """
 
 import asyncio
@@ -104,6 +104,9 @@ class Serving:
             self._fed[effect.conn] = sent
             upto = node.readable
             data = await self._read(sent, upto) if sent < upto else b""
+            if node.unfit:
+                channel.close(f"out of service: {node.unfit}")
+                return
             if shell.cuts != cuts or sent + len(data) > max(sent, node.readable):
                 continue  # truncated while it was read
             channel.send(_feed_of(sent, upto, data, history if history != told else None))

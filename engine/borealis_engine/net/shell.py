@@ -167,16 +167,20 @@ class Shell:
             case StoreImage() | PullImage() | LoadImage() | Pull() | CancelPull():
                 self._intake.take(effect)
             case Readable():
-                self.readable_changed.set()
-                self.readable_changed = asyncio.Event()
+                self._wake_feeds()
             case Truncated(end=end):
                 self.cuts += 1
                 log.info("truncated the log", extra={"lsn": end, "epoch": self.node.durable.promised})
                 self._serving.truncated(end)
             case OutOfService(reason=reason):
                 log.error("out of service: %s", reason)
+                self._wake_feeds()  # they close: a reader must not take this node's last D for the volume's
             case _:
                 assert_never(effect)
+
+    def _wake_feeds(self) -> None:
+        self.readable_changed.set()
+        self.readable_changed = asyncio.Event()
 
     def _tick(self) -> None:
         self._timer, self._deadline = None, None

@@ -71,7 +71,7 @@ class Journal:
     @property
     def bytes_used(self) -> int:
         """Give the length of all files, with what is filled ahead."""
-        return sum(file.size() for file in self._files.values())
+        return sum(file.size() for file in list(self._files.values()))  # the appender may begin a file meanwhile
 
     @property
     def wants_fill(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from borealis_engine.contract.names import ROLE_INSTANCE
 from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
 from borealis_engine.core.messages import Canvass, Consent, Envelope
+from borealis_engine.net.channel import Channel
 from borealis_engine.net.members import Members
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.store.testing import FakeDisk
@@ -96,6 +97,20 @@ async def test_a_moved_member_is_followed(site: Site, members: Members, heard: H
     assert [await heard.event(), await heard.event()] == ["disconnected", "connected"]
     assert members.configure(site.config) == config
     server.close()
+
+
+async def test_a_connection_that_comes_too_late_does_not_replace_the_newer_one(
+    site: Site, members: Members, heard: Heard
+) -> None:
+    assert await heard.event() == "connected"
+    line = members._lines[MEMBER]
+    line.end()
+    assert await heard.event() == "disconnected"
+    late = Channel(site.endpoint(), line, roles=(), peer=MEMBER)
+    line.opened(late, "storage")
+    assert late.reason
+    assert line.channel is None
+    assert heard.events.empty()
 
 
 async def test_a_newer_configuration_comes_with_the_refusal(site: Site, members: Members, heard: Heard) -> None:

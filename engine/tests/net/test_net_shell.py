@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_OPERATOR, ROLE_STORAGE
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
-from borealis_engine.core.messages import Begin, Begun, Promise, Read, Reason, Reign, Solicit
+from borealis_engine.core.messages import Begin, Begun, Feed, Promise, Read, Reason, Reign, Solicit, Subscribe
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import StallFreeClock
@@ -90,6 +90,13 @@ async def solicit(conversation: Conversation, epoch: int) -> Promise:
     return promise
 
 
+async def exhaust(conversation: Conversation) -> None:
+    """Receive to the end, which is an error; TimeoutError if none comes."""
+    async with asyncio.timeout(10):
+        while True:
+            await conversation.receive()
+
+
 async def test_a_promise_is_on_the_disk_before_it_is_answered(site: Site) -> None:
     async with converse(site.endpoint(), site.member) as conversation:
         assert (await solicit(conversation, 2)).granted
@@ -167,6 +174,16 @@ async def test_an_image_is_uploaded_begun_with_and_fetched(site: Site) -> None:
         assert await conversation.receive() == Begun(epoch=Epoch(2), flush=WAL_END)
         await conversation.send(Read(epoch=Epoch(2), start=WAL_START, upto=Lsn(WAL_START + 5)))
         assert (await conversation.receive()).data == bytes(5)  # type: ignore[union-attr]
+
+
+async def test_a_feed_ends_when_the_disk_fails(site: Site) -> None:
+    async with converse(site.endpoint(), site.member) as feed, converse(site.endpoint(), site.member) as writer:
+        await feed.send(Subscribe(start=Lsn(0)))
+        assert isinstance(await feed.receive(), Feed)
+        site.disk.fail_syncs = True
+        await writer.send(Solicit(epoch=Epoch(2), owner="candidate"))
+        with pytest.raises(Disconnected, match="closed"):
+            await exhaust(feed)
 
 
 async def test_a_wrong_upload_is_refused(site: Site) -> None:

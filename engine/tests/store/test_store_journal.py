@@ -8,6 +8,7 @@ from borealis_engine.core.journal import Entered, Logged, Promised
 from borealis_engine.core.messages import Reign
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown
 from borealis_engine.store.journal import Journal, Sizes
+from borealis_engine.store.journal_file import JournalFile
 from borealis_engine.store.recovery import create_journal, open_journal
 from borealis_engine.store.testing import FakeDisk, PowerCut
 from hypothesis import given, settings
@@ -128,6 +129,21 @@ def test_an_idle_journal_costs_what_is_filled_ahead_and_sealed_files_cost_nothin
         journal.append([Logged(lsn=Lsn(START + number * 1000), data=b"x" * 1000)])
     assert journal.bytes_used == disk.used()
     assert disk.used() < 20 * 1000 + 6 * 1024 + SMALL.ahead
+
+
+def test_the_size_may_be_asked_for_while_a_file_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, size = fresh(FakeDisk()), JournalFile.size
+    journal.append([ENTRY])
+
+    def interrupted(file: JournalFile) -> int:
+        monkeypatch.setattr(JournalFile, "size", size)
+        journal.append([Logged(lsn=journal.state.flush, data=bytes(SMALL.file))])
+        return size(file)
+
+    monkeypatch.setattr(JournalFile, "size", interrupted)
+    before = len(journal._files)
+    assert journal.bytes_used > 0
+    assert len(journal._files) > before
 
 
 @pytest.mark.parametrize("fault", ["fail_syncs", "fail_writes", "full"])
