@@ -8,6 +8,7 @@ to list again, as Kubernetes does after compaction.
 import json
 import os
 import sqlite3
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ class Store:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+        self._closing = weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
@@ -76,7 +78,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the store is of no use afterwards."""
-        self._db.close()
+        self._closing()
 
     # --- reading --------------------------------------------------------------------------------------------------
 
