@@ -15,6 +15,7 @@ from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import PromotionFailed, ReignEnded
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
+from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
 
 CAMPAIGN_S: Final = 8.0  # and twice the lease: an election that takes longer is given up; the operator asks again
@@ -43,10 +44,13 @@ async def prepare(attached: Attached, ownership: Ownership, elected: Elected) ->
     await _unless_ended(ownership, catch_up(attached, elected.end))
 
 
-async def take_over(attached: Attached, ownership: Ownership, elected: Elected) -> None:
-    """Promote and commit once. No way back from here: any error ends the instance."""
+async def take_over(attached: Attached, ownership: Ownership, elected: Elected, *, lease: float) -> None:
+    """Promote and commit once. No way back from here: any error ends the instance.
+
+    From here on PostgreSQL is gone within the nodes' lease of `lease` seconds, whatever this instance waits for then.
+    """
     server = attached.server
-    ownership.ended.add_done_callback(lambda ended: server.shoot())
+    ownership.ended.add_done_callback(lambda ended: server.shoot(choose_grace(lease)))
     await _unless_ended(ownership, promote(attached, elected.epoch, elected.end))
     writer = await LogWriter.connect(attached.site.door, ownership, start=elected.end, timeline=elected.epoch)
     writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception())))

@@ -22,7 +22,7 @@ from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerDied
 from borealis_engine.postgres.feed import Feed, System
 from borealis_engine.postgres.image import Image
-from borealis_engine.postgres.process import Server, end_all_in
+from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
 from borealis_engine.postgres.settings import FEED_PORT, Place
 from borealis_engine.postgres.source import LogSource
 from borealis_engine.postgres.sql import Door, session
@@ -57,9 +57,9 @@ class Site:
         require_reachable(self.data / "any", self.account, ENV_DATA_DIR)
         require_reachable(self.run / "any", self.account, ENV_RUN_DIR)
 
-    def fresh(self) -> Path:
+    def fresh(self, kind: str = "pg") -> Path:
         """Give a directory that nothing ever ran on."""
-        return self.data / f"pg-{secrets.token_hex(4)}"
+        return self.data / f"{kind}-{secrets.token_hex(4)}"
 
     @property
     def door(self) -> Door:
@@ -103,10 +103,10 @@ class Attached:
         except TimeoutError as error:
             raise ServerDied(f"PostgreSQL does not answer after {START_S} s") from error
 
-    async def halt(self) -> None:
-        """Stop PostgreSQL at once. Idempotent."""
+    async def halt(self, grace: float = STOP_GRACE_S) -> None:
+        """Stop PostgreSQL at once, by SIGKILL if it still runs after `grace` seconds. Idempotent."""
         if self._server is not None:
-            await self._server.stop()
+            await self._server.stop(grace)
 
     async def stop(self) -> None:
         """Stop PostgreSQL at once, close the feed, remove the directory. Idempotent."""

@@ -81,7 +81,10 @@ def pack_image(binaries: Binaries, data: Path, account: Account | None) -> Image
         path.read_bytes() for path in sorted((data / "pg_wal").glob("00000001????????????????"))
         if path.name >= segment_name(1, start, segment_size)
     )  # fmt: skip
-    end = next(wal.records(log, start, checkpoint, segment_size)).end
+    last = next(wal.records(log, start, checkpoint, segment_size), None)
+    if last is None:
+        raise CommandFailed(f"the log of {data} does not hold its last checkpoint")
+    end = last.end
     description = ImageDescription(
         system_identifier=int(control["system"]),
         major=binaries.major,

@@ -18,12 +18,14 @@ from borealis_engine.net.members import Members
 from borealis_engine.net.tls import Tls
 from borealis_engine.postgres import accession, timelines
 from borealis_engine.postgres.attached import Attached, Site
+from borealis_engine.postgres.commits import tells_of_unacknowledged_commit
 from borealis_engine.postgres.database import apply_spec
 from borealis_engine.postgres.errors import PostgresError, PromotionFailed, ReignEnded, ServerDied
 from borealis_engine.postgres.feed import Feed
 from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
 from borealis_engine.postgres.lag import Lag
 from borealis_engine.postgres.ownership import Ownership
+from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import stay_standby
 from borealis_engine.postgres.settings import MIB
 from borealis_engine.postgres.source import Source
@@ -60,6 +62,7 @@ class Instance:
         self._applying = asyncio.Lock()
         self._attached: Attached | None = None
         self._ownership: Ownership | None = None
+        self._making: asyncio.Task[Image] | None = None
 
     # --- what is asked of it ----------------------------------------------------------------------------------
 
@@ -162,9 +165,15 @@ class Instance:
         began = time.monotonic()
         image = await self._fetch(history[0].image)
         attached = self._attached = Attached(self._site, image, self._source, history=history, durable=durable)
-        await attached.start(lambda line: server_log.info("%s", line))
+        await attached.start(self._on_line)
         log.info("attached in %.2f s", time.monotonic() - began)
         return attached
+
+    def _on_line(self, line: str) -> None:
+        """Pass on what PostgreSQL logs; a reign in which a commit did not wait for the volume is over."""
+        server_log.info("%s", line)
+        if tells_of_unacknowledged_commit(line) and self._ownership is not None:
+            self._ownership.end(f"a commit became visible without a quorum, its outcome is unknown: {line}")
 
     async def _fetch(self, digest: str) -> Image:
         made = self._ownership.image if self._ownership else None
@@ -213,7 +222,7 @@ class Instance:
         except (ReignEnded, PromotionFailed) as error:
             await self._stand_back(ownership, error)
             return False
-        await accession.take_over(attached, ownership, elected)
+        await accession.take_over(attached, ownership, elected, lease=self._identity.lease)
         log.info("writer after %.2f s", time.monotonic() - began, extra=where)
         self._wanted.clear()
         self._lag_seconds = None
@@ -233,8 +242,13 @@ class Instance:
         return self._ownership
 
     async def _make_image(self) -> Image:
-        site = self._site
-        return await asyncio.to_thread(make_image, site.binaries, site.data / "initdb", site.account)
+        """Make image 0, or wait for the one that an earlier candidacy left being made: a thread cannot be cancelled."""
+        if self._making is None or self._making.done():
+            site = self._site
+            making = asyncio.to_thread(make_image, site.binaries, site.fresh("initdb"), site.account)
+            self._making = asyncio.create_task(making)
+            self._making.add_done_callback(lambda made: made.cancelled() or made.exception())
+        return await asyncio.shield(self._making)
 
     async def _stand_back(self, ownership: Ownership, error: PostgresError) -> None:
         log.info("not promoted: %s", error)
@@ -252,7 +266,7 @@ class Instance:
         log.info("ends: %s", reason)
         self._become(Role.STOPPED, reason)
         if self._attached is not None:
-            await self._attached.halt()
+            await self._attached.halt(choose_grace(self._identity.lease))
         if self._ownership is not None:
             await self._ownership.aclose(resign=True)
         if self._attached is not None:

@@ -186,7 +186,14 @@ class Ownership:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A task that failed by surprise ends the attempt: nobody else would learn of it."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task failed", exc_info=error)
+            self.end(f"{type(error).__name__}: {error}")
 
     # --- creation ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from borealis_engine.postgres.account import Account
 from borealis_engine.postgres.errors import CommandFailed
 
 STOP_GRACE_S: Final = 1.0
+KILL_SHARE: Final = 0.1  # of the lease: the writer's own lease ends at 0.8 of the nodes', so all is over by 0.95
 _PR_SET_PDEATHSIG: Final = 1
 _IPC_RMID: Final = 0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -34,13 +35,18 @@ def run(command: Sequence[str], account: Account | None, *, cwd: Path, stdin: by
     """Run one of PostgreSQL's tools to its end and give its standard output; CommandFailed tells what it said."""
     try:
         process = _spawn(command, account, cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        output, complaint = process.communicate(stdin, timeout=timeout)
+        output, complaint = _await_end(process, stdin, timeout)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CommandFailed(f"{command[0]}: {error}") from error
     if process.returncode != 0:
         said = complaint.decode(errors="replace")[-2000:]
         raise CommandFailed(f"{command[0]} ended with {process.returncode}: {said}")
     return output.decode()
+
+
+def choose_grace(lease: float) -> float:
+    """Give how many seconds PostgreSQL may take to stop when a reign ends, so that it is gone within the lease."""
+    return min(STOP_GRACE_S, KILL_SHARE * lease)
 
 
 class Server:
@@ -53,6 +59,7 @@ class Server:
         self._data = data
         self._on_line = on_line
         self._partial = b""
+        self._doom: asyncio.TimerHandle | None = None  # of a shutdown that was begun
         self._pidfd = os.pidfd_open(process.pid)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._pidfd, self._reap)
@@ -77,23 +84,29 @@ class Server:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    def shoot(self) -> None:
-        """Begin an immediate shutdown."""
-        self.signal(signal.SIGQUIT)
-
-    async def stop(self) -> None:
-        """Immediate shutdown; SIGKILL to whatever is left after STOP_GRACE_S. Idempotent."""
+    def shoot(self, grace: float = STOP_GRACE_S) -> None:
+        """Begin an immediate shutdown; SIGKILL to whatever is left after `grace` seconds. The first call counts."""
         self.signal(signal.SIGQUIT)
         self.signal(signal.SIGCONT)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.died), STOP_GRACE_S)
-        self.signal(signal.SIGKILL)
+        if self._doom is None:
+            self._doom = asyncio.get_running_loop().call_later(grace, self._slay)
+
+    async def stop(self, grace: float = STOP_GRACE_S) -> None:
+        """Shoot, and wait until nothing of this server runs. Idempotent."""
+        self.shoot(grace)
         await self.died
-        end_all_in(self._data)
+        self._slay()
         release_memory(self._data)
+
+    def _slay(self) -> None:
+        if self._doom is not None:
+            self._doom.cancel()
+        self.signal(signal.SIGKILL)
+        end_all_in(self._data)
 
     def _reap(self) -> None:
         code = self._process.wait()
+        _ours.discard(self.pid)
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
@@ -163,6 +176,17 @@ def _spawn(
     )
     _ours.add(process.pid)
     return process
+
+
+def _await_end(process: "subprocess.Popen[bytes]", stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+    """Give what it wrote; TimeoutExpired, with the process killed, if it takes too long."""
+    with process:
+        try:
+            return process.communicate(stdin, timeout=timeout)
+        finally:
+            process.kill()  # nothing, if it has ended
+            process.wait()
+            _ours.discard(process.pid)
 
 
 def _die_with_parent() -> None:

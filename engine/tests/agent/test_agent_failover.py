@@ -157,6 +157,43 @@ async def seed(writer: Agent, load: Load) -> None:
         load.acked += range(1, 51)
 
 
+PATIENT_LEASE_S = 12.0  # the writer waits long enough for a commit to be cancelled
+
+
+@pytest.mark.parametrize("agents", [PATIENT_LEASE_S], indirect=True)
+@pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
+async def test_a_commit_that_no_longer_waits_ends_the_reign_and_is_not_seen(agents: list[Agent], how: str) -> None:
+    writer, load, nodes = await create(agents), Load(), agents[0].nodes
+    await seed(writer, load)
+    async with await writer.connect(SPEC) as client, await writer.connect(SPEC) as other:
+        pid = client.info.backend_pid
+        await nodes.kill(0, 1, 2, 3)
+        commit = asyncio.create_task(client.execute("insert into t values (-1)"))
+        await waits_for_the_volume(other, pid)
+        with suppress(psycopg.Error):
+            await other.execute(f"select {how}(%s)", (pid,))
+        await asyncio.gather(commit, return_exceptions=True)
+        assert await writer.ended(PATIENT_LEASE_S / 2) == 1  # not for the lease
+    assert "outcome is unknown" in writer.log()
+    assert not writer.postgres()
+    await nodes.kill(4, 5)  # who hold the row
+    await nodes.start(0, 1, 2, 3, format_disk=False)
+    assert await agents[1].post(names.PROMOTE) == 202
+    status = await agents[1].ready(Role.WRITER)
+    assert await rows(agents[1]) == set(load.acked)
+    await nodes.start(4, 5, format_disk=False)
+    for number in (4, 5):
+        await nodes.reaches(number, epoch=status.epoch, flush=status.durable_lsn)
+    assert await rows(agents[1]) == set(load.acked)
+
+
+async def waits_for_the_volume(connection: "psycopg.AsyncConnection[tuple[object, ...]]", pid: int) -> None:
+    query = "select wait_event from pg_stat_activity where pid = %s"
+    async with asyncio.timeout(DEADLINE_S):
+        while await (await connection.execute(query, (pid,))).fetchone() != ("SyncRep",):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("agents", [LONG_LEASE_S], indirect=True)
 async def test_after_sigterm_a_writer_is_gone_and_its_successor_need_not_wait_for_the_lease(
     agents: list[Agent],
