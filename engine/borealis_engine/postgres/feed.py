@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from borealis_engine.contract.volume import Epoch, Lsn, format_lsn
+from borealis_engine.contract.volume import Epoch, Lsn, Member, format_lsn
 from borealis_engine.core.history import epoch_of
 from borealis_engine.core.messages import Feed as Sent
 from borealis_engine.core.messages import History
@@ -26,6 +26,7 @@ from borealis_engine.proto.walsender import AskHistory, CopyEnded, Gone, Identif
 
 READ_SIZE: Final = 1 << 16
 IMPATIENCE_S: Final = 0.5  # before a node that lags is left for another
+DOUBT_S: Final = 2.0  # without growth of D before another node is asked for its D, and between such questions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Feed:
         self.timeline = Epoch(0)  # that the receiver streams, or streamed last
         self.goal = Lsn(0)  # E, while promoting
         self._source, self._system = source, system
+        self._asked = 0  # second opinions so far: each comes from another node than the last
 
     @property
     def named(self) -> History:
@@ -88,9 +90,15 @@ class Feed:
     def learn(self, history: History, durable: Lsn) -> None:
         """Take what a node said: the higher (epoch, D) is kept, since D of an older epoch may lie above the newer E."""
         self.heard_at = time.monotonic()
-        known = (epoch_of(self.history), self.durable)
-        if history and (epoch_of(history), durable) > known:
+        self._believe(history, durable)
+
+    def _believe(self, history: History, durable: Lsn) -> None:
+        if history and (epoch_of(history), durable) > self._known:
             self.history, self.durable = history, durable
+
+    @property
+    def _known(self) -> tuple[Epoch, Lsn]:
+        return epoch_of(self.history), self.durable
 
     async def pieces(self, start: Lsn) -> AsyncGenerator[Piece, None]:
         """Give the log from `start` on, in record ends, forever; an empty piece is a sign of life."""
@@ -98,7 +106,7 @@ class Feed:
         while True:
             for member in self._source.order():
                 with suppress(FeedBroken):
-                    async with aclosing(self._source.follow(member, cutter.start)) as feeds:
+                    async with self._doubting(member), aclosing(self._source.follow(member, cutter.start)) as feeds:
                         async for sent in self._patiently(feeds, cutter):
                             yield sent
                     self._source.demote(member)
@@ -123,6 +131,36 @@ class Feed:
             elif clock() - progress > IMPATIENCE_S:
                 return
             yield piece
+
+    @asynccontextmanager
+    async def _doubting(self, followed: Member) -> AsyncIterator[None]:
+        """While a node is followed, ask others if D does not grow: it may be one that the writer does not reach.
+
+        A higher D makes it a lagging one, which `_patiently` leaves; on an idle volume all say the same.
+        """
+        task = asyncio.create_task(self._doubt(followed), name=f"second opinions on {followed.name}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _doubt(self, followed: Member) -> None:
+        while True:
+            known = self._known
+            await asyncio.sleep(DOUBT_S)
+            others = sorted((m for m in self._source.order() if m.id != followed.id), key=lambda m: m.id)
+            if others and self._known == known:
+                self._asked += 1
+                await self._ask(others[self._asked % len(others)])
+
+    async def _ask(self, member: Member) -> None:
+        with suppress(FeedBroken, TimeoutError):
+            async with asyncio.timeout(DOUBT_S), aclosing(self._source.follow(member, self.durable)) as feeds:
+                async for sent in feeds:
+                    if sent.history is not None:
+                        self._believe(sent.history, sent.durable)
+                        return
 
     @property
     def system(self) -> System:

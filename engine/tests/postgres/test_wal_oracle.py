@@ -67,7 +67,7 @@ async def test_scanner_and_pg_waldump_agree(attach: Callable[[int], Attached], v
     for at in range(0, len(log), step):
         end = scanner.receive_data(log[at : at + step])
         assert end in ends or end <= start or end % PAGE == 0 or not any(log[end - base - 8 : end - base])
-    assert scanner.end == seen[-1].end
+    assert scanner.end == min(seen[-1].end, volume.end)  # zeros after a switch may have been on their way
 
 
 def waldump(instance: Attached, start: Lsn, end: Lsn, segment: int) -> list[tuple[Lsn, int]]:
