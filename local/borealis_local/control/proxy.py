@@ -57,13 +57,14 @@ def _endpoints(slice_: Object, port_name: str) -> Iterator[Address]:
                 yield from (Address(a, port["port"]) for a in endpoint["addresses"][:1])
 
 
-class _Pipe(asyncio.Protocol):
+class Pipe(asyncio.Protocol):
     """One half of a proxied connection; its peer is the other."""
 
     def __init__(self) -> None:
-        self.peer: _Pipe | None = None
+        self.peer: Pipe | None = None
         self.ended = False  # it will send no more
         self.transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []  # came before the join: CPython up to 3.11.3 reads even though told to pause
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -71,8 +72,17 @@ class _Pipe(asyncio.Protocol):
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
-        if self.peer is not None and self.peer.transport is not None:
+        if self.peer is None:
+            self._early.append(data)
+        elif self.peer.transport is not None:
             self.peer.transport.write(data)
+
+    def join(self, peer: "Pipe") -> None:
+        """Pass on to `peer` from now on, first what came early."""
+        self.peer = peer
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
 
     def eof_received(self) -> bool:
         """Pass the end on; once both directions have ended, the connection has."""
@@ -103,7 +113,7 @@ class _Pipe(asyncio.Protocol):
             self.transport.abort()
 
 
-class _Front(_Pipe):
+class _Front(Pipe):
     """The client's half: finds an endpoint before it reads."""
 
     def __init__(self, port: "ServicePort") -> None:
@@ -117,7 +127,7 @@ class _Front(_Pipe):
         self._port.connecting(self)
 
 
-class _Back(_Pipe):
+class _Back(Pipe):
     """The endpoint's half: counted as open until it is lost."""
 
     def __init__(self, port: "ServicePort") -> None:
@@ -143,7 +153,7 @@ class ServicePort:
         self._server: asyncio.Server | None = None
         self._backends: tuple[Address, ...] = ()
         self._turn = 0
-        self._open: dict[_Pipe, Address] = {}
+        self._open: dict[Pipe, Address] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, backends: tuple[Address, ...]) -> None:
@@ -175,7 +185,7 @@ class ServicePort:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def lost(self, pipe: _Pipe) -> None:
+    def lost(self, pipe: Pipe) -> None:
         """Forget a connection that has ended."""
         self._open.pop(pipe, None)
 
@@ -195,8 +205,9 @@ class ServicePort:
             back.abort()
         front.abort()
 
-    def _connect(self, front: _Front, back: _Pipe, backend: Address) -> None:
-        front.peer, back.peer = back, front
+    def _connect(self, front: _Front, back: Pipe, backend: Address) -> None:
+        front.join(back)
+        back.join(front)
         self._open[back] = backend
         assert front.transport is not None
         assert back.transport is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from borealis_local.control.cleanup import Cleanup
 from borealis_local.control.garbage import Collector
-from borealis_local.control.proxy import Address, ServicePort, wanted
+from borealis_local.control.proxy import Address, Pipe, ServicePort, wanted
 from borealis_local.server.api import CONTROL
 from borealis_local.testing import MemoryApi
 
@@ -175,6 +175,29 @@ async def test_clients_take_turns_and_data_flows() -> None:
         await port.close()
         await one.stop()
         await two.stop()
+
+
+class Written(asyncio.Transport):
+    """A transport that remembers what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+def test_what_a_client_says_before_it_is_joined_is_passed_on() -> None:
+    front, back, wire = Pipe(), Pipe(), Written()
+    back.connection_made(wire)
+    front.data_received(b"start")
+    front.join(back)
+    front.data_received(b"up")
+    assert wire.data == b"startup"
 
 
 async def test_a_removed_endpoint_loses_its_clients() -> None:
