@@ -46,7 +46,7 @@ class Record:
 class RecordScanner:
     """Follows the end of the last complete record in WAL that is fed in from the start of a page.
 
-    Memory: the last page and what one call brings. A call that brings whole pages looks at the last ones only.
+    Memory: the last two pages and what one call brings. A call that brings whole pages looks at the last ones only.
     """
 
     def __init__(self, start: Lsn, segment_size: int) -> None:
@@ -71,7 +71,7 @@ class RecordScanner:
     def _advance(self) -> None:
         window = self._window
         boundary = max(self.end, self._void_until)
-        if found := window.last_boundary(above=boundary):
+        if found := window.last_boundary(above=boundary, long=boundary < window.base):
             boundary = found
         elif boundary < window.base:
             return  # inside a record longer than all that is remembered
@@ -91,7 +91,7 @@ def find_end(start: Lsn, tail: bytes | memoryview, segment_size: int) -> LogEnd 
         raise ValueError(f"a tail begins at the start of a page, not at {format_lsn(start)}")
     upto = Lsn(start + len(tail))
     window = _Window(base=start, segment_size=segment_size, data=bytearray(tail))
-    boundary = window.last_boundary(above=Lsn(start - 1))
+    boundary = window.last_boundary(above=Lsn(start - 1), long=False)
     if boundary is None:
         return None
     for record in window.records(boundary):
@@ -118,17 +118,20 @@ class _Window:
         return Lsn(self.base + len(self.data))
 
     def forget(self) -> None:
-        """Drop all but the page in progress."""
-        keep = (len(self.data) - 1) // PAGE * PAGE
+        """Drop all but the page in progress and the one before, where a segment switch may begin that ends in this."""
+        keep = ((len(self.data) - 1) // PAGE - 1) * PAGE
         if keep > 0:
             del self.data[:keep]
             self.base = Lsn(self.base + keep)
 
-    def last_boundary(self, *, above: Lsn) -> Lsn | None:
-        """Give a place above `above` where a record ended, from the last page header that tells of one."""
+    def last_boundary(self, *, above: Lsn, long: bool) -> Lsn | None:
+        """Give a place above `above` where a record ended, from the last page header that tells of one.
+
+        `long`: the record at `above` began before these bytes, so it is none of the short ones.
+        """
         page = Lsn(self.base + max(0, len(self.data) - 1) // PAGE * PAGE)
         while page >= self.base and page + PAGE > above:
-            boundary = self._boundary_in(page)
+            boundary = self._boundary_in(page, long=long and page == self.base)
             if boundary is not None and above < boundary:
                 return boundary
             page = Lsn(page - PAGE)
@@ -143,8 +146,11 @@ class _Window:
             yield record
             boundary = record.end
 
-    def _boundary_in(self, page: Lsn) -> Lsn | None:
-        """Tell where the first record end at or after the start of `page` is; None if the data do not tell."""
+    def _boundary_in(self, page: Lsn, *, long: bool) -> Lsn | None:
+        """Tell where the first record end at or after the start of `page` is; None if the data do not tell.
+
+        The tail of a short record may be a segment switch's, whose end is that of the segment.
+        """
         header = self._header(page)
         if header is None:
             return None
@@ -154,7 +160,16 @@ class _Window:
         if not remaining:
             return page
         end = self._skip(Lsn(page + size), remaining)
-        return end if end is not None and end <= self.upto else None
+        if end is None or end > self.upto:
+            return None
+        return end if long or remaining >= RECORD_HEADER else self._after_short(end)
+
+    def _after_short(self, end: Lsn) -> Lsn | None:
+        """Tell whether the record that ends at `end` was a switch, by what follows: the next record, or zeros."""
+        follows = bytes(self.data[end - self.base :][: _LENGTH.size])
+        if len(follows) < _LENGTH.size:
+            return None
+        return end if any(follows) else self._segment_end(end)
 
     def _header(self, page: Lsn) -> tuple[int, int] | None:
         """Give (size of the page header, bytes of a continued record); size 0 for a page of zeros."""

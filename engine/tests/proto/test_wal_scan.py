@@ -87,6 +87,32 @@ def test_scan_that_begins_inside_a_long_record_waits_for_its_end() -> None:
     assert scanner.receive_data(built.data[2 * SEGMENT :]) == built.position
 
 
+@pytest.mark.parametrize("step", [1, 7, 8, 1000, PAGE, SEGMENT])
+@pytest.mark.parametrize("room", [8, 16])  # of the page in which the switch begins
+def test_a_switch_across_two_pages_ends_with_its_segment(room: int, step: int) -> None:
+    built = build([PAGE - 40 - room, 0, 100])
+    scanner = wal.RecordScanner(Lsn(built.start), SEGMENT)
+    for low in range(0, len(built.data), step):
+        end = scanner.receive_data(built.data[low : low + step])
+        upto = min(built.start + low + step, built.start + len(built.data))
+        assert end == last_end(built, upto) or in_void(built, end, upto)
+    assert scanner.end == built.position
+    tail_end = PAGE + 24 + 24 - room
+    found = wal.find_end(Lsn(built.start), built.data[:tail_end], SEGMENT)
+    assert found is not None
+    assert found.end == built.start + SEGMENT
+    assert wal.find_end(Lsn(built.start + PAGE), built.data[PAGE:tail_end], SEGMENT) is None
+    resumed = wal.RecordScanner(Lsn(built.start + PAGE), SEGMENT)
+    assert resumed.receive_data(built.data[PAGE : PAGE + 100]) == built.start + PAGE + 100
+
+
+@pytest.mark.parametrize("room", [8, 16])
+def test_a_scan_that_begins_with_the_tail_of_a_short_record_goes_on(room: int) -> None:
+    built = build([PAGE - 40 - room, 24, 100])
+    scanner = wal.RecordScanner(Lsn(built.start + PAGE), SEGMENT)
+    assert scanner.receive_data(built.data[PAGE:]) == built.position
+
+
 @pytest.mark.parametrize("damage", [0, 9])
 def test_another_page_than_the_expected_one_is_malformed(damage: int) -> None:
     built = build([100] * 100)
@@ -95,10 +121,10 @@ def test_another_page_than_the_expected_one_is_malformed(damage: int) -> None:
         wal.find_end(Lsn(built.start), built.data[:PAGE], SEGMENT)
 
 
-def test_memory_is_bounded_by_the_page_in_progress() -> None:
+def test_memory_is_bounded_by_two_pages() -> None:
     built = build([20 * SEGMENT])
     scanner = wal.RecordScanner(Lsn(built.start), SEGMENT)
     for at in range(0, len(built.data), 1000):
         scanner.receive_data(built.data[at : at + 1000])
-        assert len(scanner._window.data) <= PAGE
+        assert len(scanner._window.data) <= 2 * PAGE
     assert scanner.end == built.position
