@@ -18,6 +18,8 @@ DEFAULT_MASTER: Final = "borealis"
 IDENTIFIER: Final = r"[a-z_][a-z0-9_]{0,62}"
 RESERVED: Final = frozenset({"postgres", "public", "none", "current_user", "session_user", "user"})
 MAX_NAME: Final = 45  # leaves room for "-instance-<n>-<5 characters>" in a label of 63
+SERVICE_NAME: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+OBJECT_NAME: Final = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # no slash: the name becomes a part of a path that we read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,8 @@ def parse_cluster(raw: Raw, catalogue: Catalogue) -> Cluster:
     meta, status = section(raw, "metadata"), parse_status(raw)
     if len(meta["name"]) > MAX_NAME:
         raise ConfigInvalid("metadata.name", f"is longer than {MAX_NAME} characters", "use a shorter name")
+    remedy = "use lower case letters, digits and '-', starting with a letter"
+    text(meta, "name", "metadata.name", pattern=SERVICE_NAME, remedy=remedy)
     return Cluster(
         key=ClusterKey(namespace=meta["namespace"], name=meta["name"]),
         uid=meta["uid"],
@@ -130,12 +134,18 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
         ),
         database_name=_identifier(spec, "databaseName", default=""),
         master_username=_identifier(spec, "masterUsername", default=DEFAULT_MASTER),
-        master_secret=text(section(spec, "masterUserSecret"), "name", "spec.masterUserSecret.name"),
+        master_secret=_secret_name(spec),
         resources=Resources(
             cpu=quantity(resources, "cpu", "spec.instance.resources.cpu"),
             memory=quantity(resources, "memory", "spec.instance.resources.memory"),
         ),
     )
+
+
+def _secret_name(spec: Raw) -> str:
+    remedy = "use the name of a Secret in the namespace of the DBCluster"
+    given = section(spec, "masterUserSecret")
+    return text(given, "name", "spec.masterUserSecret.name", pattern=OBJECT_NAME, remedy=remedy)
 
 
 def _engine(spec: Raw) -> str:

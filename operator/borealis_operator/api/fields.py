@@ -47,8 +47,9 @@ def quantity(raw: Raw, key: str, field: str, *, default: str = "") -> str:
     """Give a Kubernetes quantity as it was written."""
     value = raw.get(key)
     value = default if value is None else str(value)
-    if value and not QUANTITY.match(value):
-        raise ConfigInvalid(field, f"{value!r} is not a quantity", "use a form such as 10Gi or 500m")
+    found = QUANTITY.match(value)
+    if value and not (found and float(found[1])):
+        raise ConfigInvalid(field, f"{value!r} is not a quantity above zero", "use a form such as 10Gi or 500m")
     return value
 
 

@@ -128,6 +128,8 @@ REFUSED = {
     "too-many-readers": {"readers": 16},
     "no-readers": {"readers": -1},
     "size": {"storage": {"size": "lots"}},
+    "no-size": {"storage": {"size": "0Gi"}},
+    "secret-of-another-namespace": {"masterUserSecret": {"name": "../../other/secrets/theirs"}},
     "database": {"databaseName": "No Good"},
     "reserved-database": {"databaseName": "pg_things"},
     "reserved-user": {"masterUsername": "postgres"},
@@ -168,6 +170,20 @@ def test_long_names_are_refused() -> None:
     assert admit(manifest({}, name="x" * 46))
     with pytest.raises(ConfigInvalid, match=r"metadata\.name"):
         parse_cluster(manifest({}, name="x" * 46), CATALOGUE)
+
+
+@pytest.mark.parametrize("name", ["1st", "my.orders", "orders-"])
+def test_names_that_no_service_can_bear_are_refused(name: str) -> None:
+    assert any("metadata.name" in cause for cause in admit(manifest({}, name=name)))
+    with pytest.raises(ConfigInvalid, match=r"metadata\.name: .+; .+"):
+        parse_cluster(manifest({}, name=name), CATALOGUE)
+
+
+def test_a_version_that_is_not_the_running_one_is_refused() -> None:
+    live = manifest({}) | {"status": {"engineVersion": "15"}}
+    asked = manifest({"engineVersion": "17"}) | {"status": {"engineVersion": "15"}}
+    assert any("spec.engineVersion: cannot change" in cause for cause in admit(asked, live))
+    assert admit(manifest({"engineVersion": "15"}) | {"status": {"engineVersion": "15"}}, live) == []
 
 
 def test_a_version_is_kept_when_the_catalogue_grows() -> None:
