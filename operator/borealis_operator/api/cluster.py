@@ -130,7 +130,7 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
         readers=number(spec, "readers", "spec.readers", default=DEFAULT_READERS, low=0, high=MAX_READERS),
         storage=StorageSpec(
             class_name=text(storage, "className", "spec.storage.className"),
-            size=quantity(storage, "size", "spec.storage.size", default=DEFAULT_SIZE),
+            size=quantity(storage, "size", "spec.storage.size", default=DEFAULT_SIZE, zero=False),
         ),
         database_name=_identifier(spec, "databaseName", default=""),
         master_username=_identifier(spec, "masterUsername", default=DEFAULT_MASTER),

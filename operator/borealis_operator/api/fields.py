@@ -43,13 +43,13 @@ def number(raw: Raw, key: str, field: str, *, default: int, low: int, high: int)
     return value
 
 
-def quantity(raw: Raw, key: str, field: str, *, default: str = "") -> str:
-    """Give a Kubernetes quantity as it was written."""
+def quantity(raw: Raw, key: str, field: str, *, default: str = "", zero: bool = True) -> str:
+    """Give a Kubernetes quantity as it was written; `zero` says whether it may be none at all."""
     value = raw.get(key)
     value = default if value is None else str(value)
     found = QUANTITY.match(value)
-    if value and not (found and float(found[1])):
-        raise ConfigInvalid(field, f"{value!r} is not a quantity above zero", "use a form such as 10Gi or 500m")
+    if value and not (found and (zero or float(found[1]))):
+        raise ConfigInvalid(field, f"{value!r} is not a quantity of something", "use a form such as 10Gi or 500m")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Carries out actions in order; a failure of the Kubernetes API ends the pass, a deaf agent does not.
+"""Carries out actions in order; a failure of the Kubernetes API ends the pass, a deaf agent or a lost event does not.
 
 Whatever was not done is planned again by the next pass from what is then true.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from borealis_operator.api.cluster import Cluster
-from borealis_operator.api.errors import AgentError, NotFound, StateBroken
+from borealis_operator.api.errors import AgentError, KubeError, NotFound, StateBroken
 from borealis_operator.api.names import API_VERSION, TLS_ROLES, ca_name, tls_name
 from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
 from borealis_operator.kube.port import Kube
@@ -71,9 +71,11 @@ class Executor:
             "uid": cluster.uid,
         }
         name = f"{cluster.name}.{secrets.token_hex(8)}"
-        await self.kube.create(
-            render_event(involved, name, action.reason, action.message, warning=action.warning, now=now)
-        )
+        event = render_event(involved, name, action.reason, action.message, warning=action.warning, now=now)
+        try:
+            await self.kube.create(event)
+        except KubeError as error:
+            log.warning("event %s of %s is not posted: %s", action.reason, cluster.key, error)
 
     async def _patch(self, namespace: str, action: do.Patch) -> None:
         try:

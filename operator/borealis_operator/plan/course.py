@@ -72,7 +72,7 @@ def _succeed(facts: Facts) -> tuple[list[Action], str]:
     if not isinstance(decision, Promote):
         return _started(facts, decision.reason), decision.reason
     reason = f"{decision.pod.name} is asked to become the writer: {decision.reason}"
-    return [*_started(facts, reason), AskPromotion(pod=decision.pod)], reason
+    return [AskPromotion(pod=decision.pod), *_started(facts, reason)], reason
 
 
 def _started(facts: Facts, reason: str) -> list[Action]:

@@ -166,6 +166,12 @@ def test_what_can_change_may(change: dict[str, Any]) -> None:
     assert admit(manifest(change), manifest({})) == []
 
 
+def test_nothing_reserved_is_allowed() -> None:
+    spec = {"instance": {"resources": {"cpu": "0", "memory": "0"}}}
+    assert admit(manifest(spec)) == []
+    assert parse_cluster(manifest(spec), CATALOGUE).spec.resources.cpu == "0"
+
+
 def test_long_names_are_refused() -> None:
     assert admit(manifest({}, name="x" * 46))
     with pytest.raises(ConfigInvalid, match=r"metadata\.name"):
