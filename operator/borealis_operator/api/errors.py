@@ -3,9 +3,11 @@
 OperatorError
 ├── ConfigInvalid     the user's object asks for what cannot be
 ├── StateBroken       objects that the operator relies on were damaged by others
+├── NameTaken         an object under a name that the cluster needs is not this cluster's
 ├── KubeError         the Kubernetes API
 │   ├── NotFound      no such object
-│   ├── Conflict      somebody wrote first, or the object exists already
+│   ├── Conflict      somebody wrote first
+│   │   └── AlreadyExists  there is an object of that name
 │   └── KubeDown      no answer, or an answer that blames the server
 └── AgentError        a pod's control port did not do what was asked
     ├── AgentDown     no answer
@@ -31,6 +33,16 @@ class StateBroken(OperatorError):
     """An object that the operator relies on was removed or damaged, and guessing would lose data or trust."""
 
 
+class NameTaken(OperatorError):
+    """An object under a name that the cluster needs is not this cluster's: it is neither used nor taken over."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"{kind} {name!r} exists already and is not this cluster's; if it is not being deleted, remove or rename "
+            "it, or give the DBCluster another name"
+        )
+
+
 class KubeError(OperatorError):
     """The Kubernetes API did not do what was asked."""
 
@@ -40,7 +52,11 @@ class NotFound(KubeError):
 
 
 class Conflict(KubeError):
-    """Somebody else wrote first, or an object of that name exists already: observe again."""
+    """Somebody else wrote first: observe again."""
+
+
+class AlreadyExists(Conflict):
+    """There is an object of that name, known to this operator or not."""
 
 
 class KubeDown(KubeError):

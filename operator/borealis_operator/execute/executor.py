@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from borealis_operator.api.cluster import Cluster
-from borealis_operator.api.errors import AgentError, KubeError, NotFound, StateBroken
+from borealis_operator.api.errors import AgentError, AlreadyExists, KubeError, NameTaken, NotFound, StateBroken
 from borealis_operator.api.names import API_VERSION, TLS_ROLES, ca_name, tls_name
 from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
 from borealis_operator.kube.port import Kube
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan import actions as do
-from borealis_operator.plan.facts import Facts
+from borealis_operator.plan.facts import Facts, Manifest
 from borealis_operator.render.objects import render_event
 from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master
 
@@ -41,7 +41,7 @@ class Executor:
         namespace = facts.cluster.key.namespace
         match action:
             case do.Create():
-                await self.kube.create(action.manifest)
+                await self._create(action.manifest)
             case do.Apply():
                 await self.kube.apply(action.manifest)
             case do.Replace():
@@ -53,7 +53,7 @@ class Executor:
             case do.MakeCertificates():
                 await self._make_certificates(facts, action.roles)
             case do.MakeMaster():
-                await self.kube.create(render_master(facts.cluster, secrets.token_urlsafe(24)))
+                await self._create(render_master(facts.cluster, secrets.token_urlsafe(24)))
             case do.Announce():
                 await self.announce(facts.cluster, action, now=facts.now)
             case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
@@ -76,6 +76,13 @@ class Executor:
             await self.kube.create(event)
         except KubeError as error:
             log.warning("event %s of %s is not posted: %s", action.reason, cluster.key, error)
+
+    async def _create(self, manifest: Manifest) -> None:
+        """Make an object that no list of the cluster's own has shown: one of that name is somebody else's."""
+        try:
+            await self.kube.create(manifest)
+        except AlreadyExists as error:
+            raise NameTaken(manifest["kind"], manifest["metadata"]["name"]) from error
 
     async def _patch(self, namespace: str, action: do.Patch) -> None:
         try:
@@ -107,7 +114,7 @@ class Executor:
         authority = await self._authority(facts)
         for role in roles:
             leaf = issue_leaf(authority, cluster.uid, role)
-            await self.kube.create(render_leaf(cluster, role, authority.certificate, leaf.certificate, leaf.key))
+            await self._create(render_leaf(cluster, role, authority.certificate, leaf.certificate, leaf.key))
 
     async def _authority(self, facts: Facts) -> Pair:
         """Give the cluster's authority; a new one only if nobody bears a certificate of an older one."""
@@ -121,7 +128,7 @@ class Executor:
                 "delete all of the cluster's -tls- Secrets and its pods"
             )
         authority = make_authority(cluster.uid)
-        await self.kube.create(render_ca(cluster, authority.certificate, authority.key))
+        await self._create(render_ca(cluster, authority.certificate, authority.key))
         return authority
 
 

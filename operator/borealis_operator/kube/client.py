@@ -14,7 +14,7 @@ import aiohttp
 from kubernetes.aio import client as transport
 from kubernetes.aio import config as credentials
 
-from borealis_operator.api.errors import Conflict, KubeDown, KubeError, NotFound
+from borealis_operator.api.errors import AlreadyExists, Conflict, KubeDown, KubeError, NotFound
 from borealis_operator.api.names import FIELD_MANAGER
 from borealis_operator.kube.kinds import KINDS
 from borealis_operator.kube.port import Object
@@ -62,7 +62,7 @@ class ApiServer:
         return [head | item for item in answer.get("items") or ()]
 
     async def create(self, manifest: Manifest) -> Object:
-        """Make an object; Conflict if there is one of that name."""
+        """Make an object; AlreadyExists if there is one of that name."""
         query = {"fieldManager": FIELD_MANAGER}
         return await self._call("POST", _path(manifest, named=False), body=manifest, query=query)
 
@@ -131,5 +131,6 @@ def _decode(method: str, path: str, status: int, data: bytes) -> Object:
         answer = {"message": data[:200].decode(errors="replace")}
     if status < 400:
         return dict(answer)
-    blame = {404: NotFound, 409: Conflict, 429: KubeDown}.get(status, KubeDown if status >= 500 else KubeError)
+    conflict = AlreadyExists if answer.get("reason") == "AlreadyExists" else Conflict
+    blame = {404: NotFound, 409: conflict, 429: KubeDown}.get(status, KubeDown if status >= 500 else KubeError)
     raise blame(f"{method} {path}: {status} {answer.get('message', '')}")

@@ -22,7 +22,7 @@ class Kube(Protocol):
         ...
 
     async def create(self, manifest: Manifest) -> Object:
-        """Make an object; Conflict if there is one of that name."""
+        """Make an object; AlreadyExists if there is one of that name."""
         ...
 
     async def apply(self, manifest: Manifest) -> Object:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from borealis_operator.api.errors import Conflict, NotFound
+from borealis_operator.api.errors import AlreadyExists, Conflict, NotFound
 from borealis_operator.kube.kinds import KINDS
 from borealis_operator.kube.port import Object
 from borealis_operator.plan.facts import Manifest
@@ -46,11 +46,11 @@ class FakeKube:
         ]
 
     async def create(self, manifest: Manifest) -> Object:
-        """Make an object; Conflict if there is one of that name."""
+        """Make an object; AlreadyExists if there is one of that name."""
         key = _key(manifest)
         self._write("create", key)
         if key in self.objects:
-            raise Conflict(f"{key} exists")
+            raise AlreadyExists(f"{key} exists")
         return self.put(manifest)
 
     async def apply(self, manifest: Manifest) -> Object:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import Cluster, ClusterKey
-from borealis_operator.api.errors import NotFound, StateBroken
+from borealis_operator.api.errors import NameTaken, NotFound, StateBroken
 from borealis_operator.api.fields import section, timestamp
 from borealis_operator.api.instance import Instance, parse_instance
 from borealis_operator.api.names import (
@@ -34,6 +34,7 @@ async def observe_cluster(
 ) -> Facts:
     """Read everything that a pass of `cluster` may base a decision on."""
     objects = await list_objects(kube, cluster.key)
+    _refuse_leftovers(objects, cluster.uid)
     instances, nodes, password = await asyncio.gather(
         kube.list("DBInstance", cluster.key.namespace), kube.list("Node", ""), _user_password(kube, cluster)
     )
@@ -62,6 +63,14 @@ async def list_objects(kube: Kube, key: ClusterKey) -> dict[tuple[str, str], Obj
         for kind, found in zip(OWN_KINDS, lists, strict=True)
         for o in found
     }
+
+
+def _refuse_leftovers(objects: Mapping[tuple[str, str], Object], uid: str) -> None:
+    """Wait while objects of an earlier cluster of the same name are there: its volume is not this cluster's."""
+    for (kind, name), live in objects.items():
+        owners = live["metadata"].get("ownerReferences") or ()
+        if any(o.get("kind") == "DBCluster" and o.get("uid") != uid for o in owners):
+            raise NameTaken(kind, name)
 
 
 def read_pod(raw: Object, agent: Agent) -> Pod:

@@ -188,6 +188,9 @@ def _endpoint(live: Manifest | None) -> Endpoint | None:
 
 
 def _apply(facts: Facts, manifest: Mapping[str, Any]) -> Iterator[Action]:
+    """Make or mend an object; one of that name that is not the cluster's own is never taken over."""
     live = facts.live(manifest["kind"], manifest["metadata"]["name"])
-    if live is None or not holds(live, manifest):
+    if live is None:
+        yield Create(manifest=manifest)
+    elif not holds(live, manifest):
         yield Apply(manifest=manifest)

@@ -41,3 +41,36 @@ async def test_the_successor_is_asked_before_anything_is_written(running: Stage)
     await running.reconciler.once(KEY)
     assert asked
     assert min(asked) == before + 1
+
+
+LEFT = {"ConfigMap": "orders-volume", "Secret": "orders-ca", "Service": "orders", "EndpointSlice": "orders-ro"}
+
+
+@pytest.mark.parametrize(("kind", "name"), LEFT.items(), ids=LEFT)
+async def test_nothing_of_an_earlier_cluster_of_that_name_is_used(stage: Stage, kind: str, name: str) -> None:
+    labels = {"app.kubernetes.io/managed-by": "borealis", "borealis.dev/cluster": KEY.name}
+    owner = {"kind": "DBCluster", "name": KEY.name, "uid": "the-earlier-one"}
+    metadata = {"name": name, "namespace": KEY.namespace, "labels": labels, "ownerReferences": [owner]}
+    stage.kube.put({"kind": kind, "metadata": metadata, "data": {}})
+    stage.declare({"readers": 0})
+    await stage.reconciler.once(KEY)
+    assert told(stage)["Reconciled"]["reason"] == "NameTaken"
+    assert stage.named("Pod") + stage.named("PersistentVolumeClaim") == []
+    stage.kube.remove(kind, KEY.namespace, name)
+    await stage.settle()
+    assert stage.status["status"] == "available"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Service", "orders"), ("Secret", "orders-master"), ("Pod", "orders-storage-1")]
+)
+async def test_what_belongs_to_others_is_not_taken_over(stage: Stage, kind: str, name: str) -> None:
+    theirs = stage.kube.put({"kind": kind, "metadata": {"name": name, "namespace": KEY.namespace}, "spec": {"a": 1}})
+    stage.declare({"readers": 0})
+    delay = 0.0
+    for _ in range(3):
+        delay = await stage.reconciler.once(KEY)
+    assert stage.kube.objects[kind, KEY.namespace, name] == theirs
+    assert delay >= 1.0
+    assert told(stage)["Reconciled"]["reason"] == "NameTaken"
+    assert f"{kind} '{name}' exists already" in told(stage)["Reconciled"]["message"]
