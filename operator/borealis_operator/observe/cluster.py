@@ -119,7 +119,7 @@ async def _user_password(kube: Kube, cluster: Cluster) -> str:
         return ""
     try:
         return read_secret(await kube.get("Secret", cluster.key.namespace, cluster.spec.master_secret), "password")
-    except NotFound:
+    except (NotFound, ValueError):  # ValueError: what is there is no text
         return ""
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from borealis_operator.api.errors import OperatorError, StateBroken
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
 from borealis_operator.plan.facts import Agent, Facts, Pod
@@ -19,6 +20,7 @@ from borealis_operator.plan.steps import (
     label_roles,
     lay_foundation,
     master_password,
+    master_trouble,
     push_config,
     switch_endpoints,
     tend_instance_pods,
@@ -47,17 +49,26 @@ def plan_course(facts: Facts) -> Course:
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
     actions += lay_foundation(facts)
-    config, writes = tend_volume(facts)
-    actions += writes
+    trouble: OperatorError | None = master_trouble(facts)
+    try:
+        actions += _tend(facts)
+    except StateBroken as error:
+        trouble = error
+    database, database_set = _database(facts)
+    told = _tell(facts, hold, trouble, database_set=database_set)
+    return Course(actions=(*actions, *told, *database), delay=_delay(facts, bool(actions or database)))
+
+
+def _tend(facts: Facts) -> list[Action]:
+    """Give what keeps volume and instances as they should be; StateBroken if the volume's membership is lost."""
+    config, actions = tend_volume(facts)
     actions += tend_storage(facts, config)
     if facts.volume and facts.volume.config.sealed:
         actions += push_config(facts, config)
         actions += tend_instances(facts)
         actions += tend_instance_pods(facts, config)
         actions += label_roles(facts)
-    database, database_set = _database(facts)
-    told = _tell(facts, hold, database_set=database_set)
-    return Course(actions=(*actions, *told, *database), delay=_delay(facts, bool(actions or database)))
+    return actions
 
 
 def _succeed(facts: Facts) -> tuple[list[Action], str]:
@@ -112,11 +123,11 @@ def _database(facts: Facts) -> tuple[list[Action], bool]:
     return [SetDatabase(pod=writer, database=database)], False
 
 
-def _tell(facts: Facts, hold: str, *, database_set: bool) -> list[Action]:
+def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_set: bool) -> list[Action]:
     """Give events and statuses that have changed."""
     cluster = facts.cluster
     phase = decide_phase(cluster.status.phase, cluster.status.epoch, facts.writer, database_set=database_set)
-    status = render_status(facts, phase=phase, hold=hold, database_set=database_set)
+    status = render_status(facts, phase=phase, hold=hold, trouble=trouble, database_set=database_set)
     told: list[Action] = list(_completed(facts))
     if patch := status_patch(cluster.status.raw, status, now=facts.now):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))

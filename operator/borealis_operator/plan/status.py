@@ -7,6 +7,7 @@ from borealis_engine.contract.names import POSTGRES_PORT
 from borealis_engine.contract.status import Role
 from borealis_engine.contract.volume import MEMBERS, format_lsn
 
+from borealis_operator.api.errors import OperatorError
 from borealis_operator.api.fields import timestamp
 from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import (
@@ -43,8 +44,10 @@ def decide_phase(before: str, epoch: int, writer: Pod | None, *, database_set: b
     return AVAILABLE if ready else FAILING_OVER if epoch else CREATING
 
 
-def render_status(facts: Facts, *, phase: str, hold: str, database_set: bool) -> Mapping[str, Any]:
-    """Give the status of the DBCluster as it should now be."""
+def render_status(
+    facts: Facts, *, phase: str, hold: str, trouble: OperatorError | None, database_set: bool
+) -> Mapping[str, Any]:
+    """Give the status of the DBCluster as it should now be; `trouble` is what the pass could not do."""
     cluster, writer = facts.cluster, facts.writer
     status = writer.instance_status if writer else None
     told = writer_condition(writer, hold)
@@ -53,7 +56,7 @@ def render_status(facts: Facts, *, phase: str, hold: str, database_set: bool) ->
         told,
         storage_condition(facts),
         zones_condition(facts),
-        reconciled_condition(),
+        reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
     ]
     namespace = cluster.key.namespace
     return {

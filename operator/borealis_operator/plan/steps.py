@@ -55,8 +55,17 @@ def master_password(facts: Facts) -> str:
     return read_secret(live, "password") if live else ""
 
 
+def master_trouble(facts: Facts) -> ConfigInvalid | None:
+    """Say what is wrong with the user's own Secret, which keeps nothing but the master user from being set up."""
+    named = facts.cluster.spec.master_secret
+    if not named or facts.user_password:
+        return None
+    problem = f"there is no Secret {named!r} with a text under the key 'password'"
+    return ConfigInvalid("spec.masterUserSecret.name", problem, "create it in the namespace of the DBCluster")
+
+
 def lay_foundation(facts: Facts) -> Iterator[Action]:
-    """Give certificates, master Secret and Services."""
+    """Give certificates, master Secret (as soon as there is a password) and Services."""
     cluster = facts.cluster
     missing = tuple(r for r in TLS_ROLES if not facts.live("Secret", tls_name(cluster.name, r)))
     if missing:
@@ -64,13 +73,7 @@ def lay_foundation(facts: Facts) -> Iterator[Action]:
     password = master_password(facts)
     if password:
         yield from _apply(facts, render_master(cluster, password))
-    elif cluster.spec.master_secret:
-        raise ConfigInvalid(
-            "spec.masterUserSecret.name",
-            f"Secret {cluster.spec.master_secret!r} with a key 'password' does not exist",
-            "create it in the namespace of the DBCluster",
-        )
-    else:
+    elif not cluster.spec.master_secret:
         yield MakeMaster()
     for name in (writer_service(cluster.name), reader_service(cluster.name)):
         yield from _apply(facts, render_service(cluster, name))

@@ -64,6 +64,11 @@ class Reconciler:
             log.warning("pass of %s failed: %s", key, error, extra={"cluster": str(key)})
             await self._confess(key, raw, error)
             return INVALID_S if isinstance(error, ConfigInvalid) else FAILED_S
+        except Exception:  # a fault of ours in one pass must not take the cluster's daemon away
+            metrics.PASSES.labels("crashed").inc()
+            log.exception("pass of %s crashed", key, extra={"cluster": str(key)})
+            await self._confess(key, raw, OperatorError("the operator met a fault of its own; see its log"))
+            return FAILED_S
 
     async def _pass(self, key: ClusterKey, raw: Object) -> float:
         cluster = parse_cluster(raw, self.catalogue)

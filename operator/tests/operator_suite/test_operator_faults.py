@@ -1,5 +1,6 @@
 """What goes wrong around the operator must not keep it from what matters: a writer, endpoints, and the truth told."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from borealis_operator.api.errors import KubeError
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
 from borealis_operator.plan.facts import Manifest
+from borealis_operator.reconcile import reconciler
 
 from .conftest import KEY, Stage
 
@@ -74,3 +76,54 @@ async def test_what_belongs_to_others_is_not_taken_over(stage: Stage, kind: str,
     assert delay >= 1.0
     assert told(stage)["Reconciled"]["reason"] == "NameTaken"
     assert f"{kind} '{name}' exists already" in told(stage)["Reconciled"]["message"]
+
+
+def lose_password(stage: Stage) -> None:
+    stage.kube.remove("Secret", KEY.namespace, "mine")
+
+
+def spoil_password(stage: Stage) -> None:
+    stage.kube.objects["Secret", KEY.namespace, "mine"]["data"] = {"password": "/w=="}
+
+
+@pytest.mark.parametrize("harm", [lose_password, spoil_password], ids=lambda harm: str(harm.__name__))
+async def test_a_lost_password_does_not_keep_a_writer_away(stage: Stage, harm: Callable[[Stage], None]) -> None:
+    stage.kube.put(
+        {"kind": "Secret", "metadata": {"name": "mine", "namespace": KEY.namespace}, "data": {"password": "czNjcmV0"}}
+    )
+    stage.declare({"readers": 2, "masterUserSecret": {"name": "mine"}})
+    await stage.settle()
+    harm(stage)
+    old = stage.writer_pod()
+    stage.world.die(old["metadata"]["uid"])
+    await stage.settle()
+    assert stage.status["writer"] not in ("", old["metadata"]["name"])
+    assert stage.addresses("orders") == [stage.writer_pod()["status"]["podIP"]]
+    assert told(stage)["Ready"]["status"] == "True"
+    assert told(stage)["Reconciled"]["reason"] == "ConfigInvalid"
+    master = stage.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
+    assert master["password"] == "czNjcmV0"
+
+
+async def test_a_lost_membership_is_told_once_and_endpoints_still_follow(running: Stage) -> None:
+    running.kube.remove("ConfigMap", KEY.namespace, "orders-volume")
+    gone = next(n for n in running.named("Pod") if "instance" in n and n != running.status["writer"])
+    address = running.pod(gone)["status"]["podIP"]
+    del running.world.statuses[running.pod(gone)["metadata"]["uid"]]
+    await running.settle()
+    assert told(running)["Reconciled"]["reason"] == "StateBroken"
+    assert address not in running.addresses("orders-ro")
+
+
+async def test_a_fault_of_the_operators_own_is_told_and_retried(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(facts: object) -> None:
+        raise KeyError("spec")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciler, "plan_course", fault)
+        assert await running.reconciler.once(KEY) <= 5.0
+    assert told(running)["Reconciled"]["status"] == "False"
+    await running.settle()
+    assert told(running)["Reconciled"]["status"] == "True"
