@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help setup check test sim demo images image-names manifest e2e clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 
 setup: $(STAMP)  ## virtual environment with the pinned dependencies
 
