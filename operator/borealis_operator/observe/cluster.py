@@ -13,6 +13,7 @@ from borealis_operator.api.instance import Instance, parse_instance
 from borealis_operator.api.names import (
     ANNOTATION_ZONE,
     LABEL_COMPONENT,
+    LABEL_HOSTNAME,
     LABEL_INSTANCE,
     LABEL_ROLE,
     LABEL_ZONE,
@@ -130,12 +131,14 @@ def _instances(raw: Iterable[Object], cluster: str) -> tuple[Instance, ...]:
 
 def _node(raw: Object) -> Node:
     metadata = raw["metadata"]
+    labels = metadata.get("labels") or {}
     conditions: dict[str, Any] = {
         c.get("type"): c.get("status") for c in section(raw, "status").get("conditions") or ()
     }
     return Node(
         name=metadata["name"],
-        zone=(metadata.get("labels") or {}).get(LABEL_ZONE, ""),
+        hostname=labels.get(LABEL_HOSTNAME, metadata["name"]),
+        zone=labels.get(LABEL_ZONE, ""),
         ready=conditions.get("Ready") == "True",
         schedulable=not section(raw, "spec").get("unschedulable"),
     )

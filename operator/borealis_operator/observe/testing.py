@@ -21,7 +21,7 @@ from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import AgentDown
-from borealis_operator.api.names import INSTANCE, LABEL_COMPONENT, LABEL_ZONE
+from borealis_operator.api.names import INSTANCE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
 from borealis_operator.observe.port import Credentials
@@ -46,8 +46,9 @@ class FakeWorld:
         """Add ready nodes: how many in each zone."""
         for zone, count in zones.items():
             for number in range(count):
-                labels = {LABEL_ZONE: zone} if zone else {}
-                metadata = {"name": f"node-{zone}{number}", "labels": labels, "namespace": ""}
+                name = f"node-{zone}{number}"
+                labels = {LABEL_HOSTNAME: f"{name}.local"} | ({LABEL_ZONE: zone} if zone else {})
+                metadata = {"name": name, "labels": labels, "namespace": ""}
                 status = {"conditions": [{"type": "Ready", "status": "True"}]}
                 self.kube.put({"kind": "Node", "metadata": metadata, "spec": {}, "status": status})
 
@@ -145,6 +146,8 @@ class FakeWorld:
         """Promoting becomes writer and ends older reigns; readers follow; the rest attach once there is a writer."""
         reign = max((s.epoch for s in self.statuses.values() if isinstance(s, InstanceStatus)), default=0)
         for uid, status in self.statuses.items():
+            if isinstance(status, StorageStatus) and status.state is StorageState.EMPTY and reign:
+                self.statuses[uid] = replace(status, state=StorageState.CURRENT)
             if not isinstance(status, InstanceStatus) or uid in self.unplugged:
                 continue
             if status.role is Role.PROMOTING and status.epoch == reign:

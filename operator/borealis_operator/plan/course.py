@@ -6,7 +6,7 @@ from typing import Final
 from borealis_operator.api.errors import OperatorError, StateBroken
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
-from borealis_operator.plan.facts import Agent, Facts, Pod
+from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
 from borealis_operator.plan.status import (
     AVAILABLE,
@@ -75,7 +75,7 @@ def _succeed(facts: Facts) -> tuple[list[Action], str]:
     """Find a writer if there is none: the most urgent thing there is, so it comes first."""
     if facts.writer or not facts.volume or not facts.volume.config.sealed:
         return [], ""
-    unheard = [p.name for p in facts.instance_pods if p.phase == "Running" and p.ip and p.agent == Agent()]
+    unheard = [p.name for p in facts.instance_pods if p.phase == "Running" and p.ip and p.agent.unheard]
     if unheard:
         return [], f"{unheard[0]} has not been heard yet"
     tiers = {i.name: i.tier for i in facts.instances if not i.deleting}

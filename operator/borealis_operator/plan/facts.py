@@ -19,9 +19,10 @@ Manifest: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A Kubernetes node; `zone` is empty if it bears no zone label."""
+    """A Kubernetes node; `zone` is empty if it bears no zone label, `hostname` is what pods can select it by."""
 
     name: str
+    hostname: str
     zone: str
     ready: bool
     schedulable: bool
@@ -36,6 +37,11 @@ class Agent:
     refused: bool = False  # the last failed probe was refused: the host lives, the process does not listen
     silent_for: float = 0.0
     role_for: float = 0.0
+
+    @property
+    def unheard(self) -> bool:
+        """Neither heard nor asked in vain: it may be anything, the writer too."""
+        return self.status is None and not self.suspect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +132,13 @@ class Facts:
 
     @property
     def writer(self) -> Pod | None:
-        """The pod that is the writer: of all that say so, the one with the highest epoch."""
+        """The pod that is the writer: of all that say so, the one with the highest epoch.
+
+        One whose epoch is lower than that of a writer known before is fenced, although it may not know it yet.
+        """
         claims = [p for p in self.instance_pods if p.plays(Role.WRITER)]
-        return max(claims, key=_epoch, default=None)
+        highest = max(claims, key=_epoch, default=None)
+        return highest if highest and _epoch(highest) >= self.cluster.status.epoch else None
 
 
 def _epoch(pod: Pod) -> int:

@@ -37,13 +37,18 @@ def is_stand_in(zone: str) -> bool:
 
 
 def choose_instance_zone(
-    volume_zones: Collection[str], nodes: Sequence[Node], taken: Sequence[str], *, writer_zone: str
+    volume_zones: Collection[str],
+    nodes: Sequence[Node],
+    taken: Sequence[str],
+    *,
+    writer_zone: str,
+    full: Collection[str] = (),
 ) -> str:
     """Choose the zone of a new instance pod: fewest instances first, the writer's zone last, then by name.
 
     `taken` has the zone of each instance pod there is. Zones of the volume that have a node which takes pods come
-    before those that have none.
+    before those that have none, and zones that were asked in vain, `full`, between them.
     """
     usable = set(real_zones(nodes)) | set(STAND_INS)
     count = Counter(taken)
-    return min(sorted(set(volume_zones)), key=lambda z: (z not in usable, count[z], z == writer_zone, z))
+    return min(sorted(set(volume_zones)), key=lambda z: (z not in usable, z in full, count[z], z == writer_zone, z))

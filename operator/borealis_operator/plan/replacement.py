@@ -27,6 +27,7 @@ class Loss:
 
     pod: Pod
     reason: str
+    replaced: bool = True  # False: nothing comes in its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +37,35 @@ class Replacement:
     losses: tuple[Loss, ...]
     bare: tuple[Instance, ...]
     avoid: frozenset[str]
+    full: frozenset[str]  # zones that took no pod when asked
 
 
 def plan_replacement(
-    pods: Sequence[Pod], instances: Sequence[Instance], nodes: Sequence[Node], *, now: float
+    pods: Sequence[Pod], instances: Sequence[Instance], nodes: Sequence[Node], *, now: float, cut_off: bool
 ) -> Replacement:
-    """Give what to delete and what to make anew among the instance pods."""
+    """Give what to delete and what to make anew among the instance pods.
+
+    `cut_off`: the operator hears so few storage nodes that silence says more about itself than about the silent.
+    """
     wanted = [i for i in instances if not i.deleting]
     dead_nodes = {n.name for n in nodes if not n.ready}
     losses, bare = [], []
     for pod in pods:
         if pod.instance not in {i.name for i in wanted} and not pod.terminating:
-            losses.append(Loss(pod=pod, reason="its DBInstance is gone"))
+            losses.append(Loss(pod=pod, reason="its DBInstance is gone", replaced=False))
     for instance in wanted:
         own = [p for p in pods if p.instance == instance.name and not p.terminating]
-        lost = {p.name: reason for p in own if (reason := judge(p, dead_nodes, now=now))}
+        lost = {p.name: reason for p in own if (reason := judge(p, dead_nodes, now=now, cut_off=cut_off))}
         good = sorted((p for p in own if p.name not in lost), key=_worth)
         losses += [Loss(pod=p, reason=lost[p.name]) for p in own if p.name in lost]
         losses += [Loss(pod=p, reason="a better pod of the same DBInstance exists") for p in good[:-1]]
         bare += [] if good else [instance]
     avoid = {p.node for p in pods if p.node and _unreachable(p, dead_nodes)}
-    return Replacement(losses=tuple(losses), bare=tuple(bare), avoid=frozenset(avoid))
+    full = frozenset(loss.pod.zone for loss in losses if loss.pod.unschedulable and loss.replaced)
+    return Replacement(losses=tuple(losses), bare=tuple(bare), avoid=frozenset(avoid), full=full)
 
 
-def judge(pod: Pod, dead_nodes: set[str], *, now: float) -> str:
+def judge(pod: Pod, dead_nodes: set[str], *, now: float, cut_off: bool) -> str:
     """Say why an instance pod must be replaced; empty if it need not be."""
     if pod.over:
         return f"it is {pod.phase}"
@@ -69,7 +75,7 @@ def judge(pod: Pod, dead_nodes: set[str], *, now: float) -> str:
     if agent.suspect and pod.node in dead_nodes:
         return f"node {pod.node} is not ready and the pod does not answer"
     patience = UNHEARD_S if agent.status is None else REFUSED_S if agent.refused else SILENT_S
-    if agent.suspect and agent.silent_for > patience:
+    if agent.suspect and agent.silent_for > patience and (agent.refused or not cut_off):
         return f"it has not answered for {patience:.0f} s"
     return ""
 

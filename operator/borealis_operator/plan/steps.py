@@ -7,7 +7,7 @@ that leads to it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from borealis_engine.contract.volume import Generation, VolumeConfig
+from borealis_engine.contract.volume import WRITE_QUORUM, Generation, VolumeConfig
 
 from borealis_operator.api.errors import ConfigInvalid, StateBroken
 from borealis_operator.api.names import (
@@ -138,23 +138,26 @@ def tend_instances(facts: Facts) -> Iterator[Action]:
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
     """Give pods to delete and to make, each new one counted before the next is placed."""
     cluster, writer = facts.cluster, facts.writer
-    plan = plan_replacement(facts.instance_pods, facts.instances, facts.nodes, now=facts.now)
+    heard = sum(1 for p in facts.storage_pods if p.storage_status)
+    plan = plan_replacement(
+        facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=heard < WRITE_QUORUM
+    )
     for loss in plan.losses:
-        yield Announce(reason="InstanceReplaced", message=f"{loss.pod.name} is deleted: {loss.reason}")
+        reason = "InstanceReplaced" if loss.replaced else "InstanceRemoved"
+        yield Announce(reason=reason, message=f"{loss.pod.name} is deleted: {loss.reason}")
         yield Delete(kind="Pod", name=loss.pod.name, uid=loss.pod.uid)
     lost = {loss.pod.name for loss in plan.losses}
     placed = [p.zone for p in facts.instance_pods if p.name not in lost and not p.terminating]
     zones = [m.zone for m in config.members]
     nodes = [n for n in facts.nodes if n.name not in plan.avoid]
+    avoid = {n.hostname for n in facts.nodes if n.name in plan.avoid}
     for instance in plan.bare:
-        zone = choose_instance_zone(zones, nodes, placed, writer_zone=writer.zone if writer else "")
+        zone = choose_instance_zone(zones, nodes, placed, writer_zone=writer.zone if writer else "", full=plan.full)
         placed.append(zone)
         name = f"{instance.name}-{pod_suffix(facts.entropy, instance.name)}"
         pinned = not is_stand_in(zone)
         yield Create(
-            manifest=render_instance_pod(
-                cluster, instance.name, name, config, zone=zone, pinned=pinned, avoid=plan.avoid
-            )
+            manifest=render_instance_pod(cluster, instance.name, name, config, zone=zone, pinned=pinned, avoid=avoid)
         )
 
 

@@ -1,13 +1,16 @@
 """What goes wrong around the operator must not keep it from what matters: a writer, endpoints, and the truth told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from borealis_engine.contract.status import StorageState
 from borealis_operator.api.errors import KubeError
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
-from borealis_operator.plan.facts import Manifest
+from borealis_operator.observe.testing import FakeWorld
+from borealis_operator.plan.facts import Agent, Manifest
 from borealis_operator.reconcile import reconciler
 
 from .conftest import KEY, Stage
@@ -127,3 +130,61 @@ async def test_a_fault_of_the_operators_own_is_told_and_retried(
     assert told(running)["Reconciled"]["status"] == "False"
     await running.settle()
     assert told(running)["Reconciled"]["status"] == "True"
+
+
+async def test_nobody_is_promoted_while_one_may_be_the_writer_unheard(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is neither up nor given up: the operator has just started, and the writer is slow to answer."""
+    uid, latest = running.writer_pod()["metadata"]["uid"], FakeWorld.latest
+    slow = Agent(role_for=1.5)
+    monkeypatch.setattr(FakeWorld, "latest", lambda self, pod: slow if pod == uid else latest(self, pod))
+    asked = list(running.world.asked)
+    await running.reconciler.once(KEY)
+    assert running.world.asked == asked
+    assert "FailoverStarted" not in running.events()
+
+
+async def test_a_thawed_writer_of_an_older_epoch_does_not_hide_the_loss_of_the_newer(running: Stage) -> None:
+    thawed = running.writer_pod()
+    claim = running.world.statuses[thawed["metadata"]["uid"]]
+    running.world.die(thawed["metadata"]["uid"])
+    await running.settle()
+    newer = running.writer_pod()
+    running.world.unplug(newer["metadata"]["uid"], silent_for=1.0)
+    running.world.statuses[thawed["metadata"]["uid"]] = claim
+    asked = len(running.world.asked)
+    await running.reconciler.once(KEY)
+    assert len(running.world.asked) == asked + 1
+    assert running.status["writer"] != thawed["metadata"]["name"]
+    assert running.addresses("orders") == [newer["status"]["podIP"]]
+
+
+async def test_an_operator_that_hears_nobody_deletes_nobody(running: Stage) -> None:
+    for name in running.named("Pod"):
+        running.world.unplug(running.pod(name)["metadata"]["uid"], silent_for=60.0)
+    before = running.named("Pod")
+    for _ in range(3):
+        await running.reconciler.once(KEY)
+    assert running.named("Pod") == before
+
+
+async def test_a_member_without_the_log_is_not_counted_as_current(running: Stage) -> None:
+    uid = running.pod("orders-storage-4")["metadata"]["uid"]
+    running.world.statuses[uid] = replace(running.world.statuses[uid], state=StorageState.EMPTY)
+    await running.reconciler.once(KEY)
+    assert running.status["storage"] == "5/6"
+    assert "orders-storage-4 is empty" in told(running)["StorageHealthy"]["message"]
+
+
+async def test_a_missing_storage_node_is_named(running: Stage) -> None:
+    running.kube.remove("Pod", KEY.namespace, "orders-storage-2")
+    await running.reconciler.once(KEY)
+    assert "orders-storage-2 is missing" in told(running)["StorageHealthy"]["message"]
+
+
+async def test_scaling_in_removes_and_does_not_replace(running: Stage) -> None:
+    running.kube.objects["DBCluster", KEY.namespace, KEY.name]["spec"]["readers"] = 1
+    await running.settle()
+    assert "InstanceRemoved" in running.events()
+    assert "InstanceReplaced" not in running.events()

@@ -11,7 +11,6 @@ from borealis_operator.plan.facts import Agent, Asked, Node, Pod
 from borealis_operator.plan.failover import Hold, Promote, decide_promotion
 from borealis_operator.plan.instances import plan_instances
 from borealis_operator.plan.placement import STAND_INS, choose_instance_zone, choose_volume_zones
-from borealis_operator.plan.replacement import plan_replacement
 from borealis_operator.plan.status import decide_phase, status_patch
 from borealis_operator.plan.volume import advance_config, make_config
 from borealis_operator.render.objects import holds
@@ -20,7 +19,8 @@ from hypothesis import strategies as st
 
 
 def node(zone: str, number: int = 0, **changes: Any) -> Node:
-    return Node(**({"name": f"{zone}{number}", "zone": zone, "ready": True, "schedulable": True} | changes))
+    usual = {"name": f"{zone}{number}", "hostname": f"{zone}{number}.local", "zone": zone}
+    return Node(**(usual | {"ready": True, "schedulable": True} | changes))
 
 
 def pod(name: str = "i1-aaaaa", agent: Agent | None = None, **changes: Any) -> Pod:
@@ -103,33 +103,6 @@ def test_whoever_was_asked_is_not_overtaken_at_once() -> None:
     assert again.pod.name == "i1-a"
     assert isinstance(later, Promote)
     assert later.pod.name == "i2-b"
-
-
-LOST: dict[str, tuple[Pod, bool]] = {
-    "well": (pod(agent=says(R)), False),
-    "failed": (pod(phase="Failed"), True),
-    "silent a little": (pod(agent=says(R, suspect=True, silent_for=3.0)), False),
-    "silent for long": (pod(agent=says(R, suspect=True, silent_for=6.0)), True),
-    "restarting": (pod(agent=says(R, suspect=True, refused=True, silent_for=6.0)), False),
-    "does not restart": (pod(agent=says(R, suspect=True, refused=True, silent_for=21.0)), True),
-    "never heard": (pod(agent=Agent(suspect=True, silent_for=30.0)), False),
-    "never heard for long": (pod(agent=Agent(suspect=True, silent_for=50.0)), True),
-    "silent on a dead node": (pod(node="dead", agent=says(R, suspect=True, refused=True, silent_for=1.0)), True),
-    "fits nowhere": (pod(phase="Pending", unschedulable=True), True),
-}
-
-
-@pytest.mark.parametrize(("one", "lost"), LOST.values(), ids=LOST)
-def test_replacement(one: Pod, lost: bool) -> None:
-    plan = plan_replacement([one], [instance("i1")], [node("a"), node("dead", ready=False, name="dead")], now=100.0)
-    assert [loss.pod for loss in plan.losses] == ([one] if lost else [])
-    assert bool(plan.bare) == lost
-
-
-def test_of_two_pods_the_writer_stays() -> None:
-    writer, other = pod("i1-a", says(Role.WRITER, ready=True)), pod("i1-b", says(R, ready=True), created=9.0)
-    plan = plan_replacement([writer, other], [instance("i1")], [], now=0.0)
-    assert [loss.pod.name for loss in plan.losses] == ["i1-b"]
 
 
 @given(

@@ -101,7 +101,7 @@ async def test_the_successor_of_a_silent_pod_avoids_its_node(running: Stage) -> 
         "nodeSelectorTerms"
     ][0]["matchExpressions"]
     avoided = next(t for t in terms if t["operator"] == "NotIn")
-    assert avoided["values"] == [old["spec"]["nodeName"]]
+    assert avoided["values"] == [f"{old['spec']['nodeName']}.local"]
 
 
 async def test_the_lowest_tier_succeeds_first(running: Stage) -> None:
