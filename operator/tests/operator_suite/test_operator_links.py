@@ -1,6 +1,7 @@
 """Links to pods over real TLS: change, reset, silence, recovery, commands, and who is believed."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from borealis_operator.observe.links import AgentLinks
 from borealis_operator.observe.port import Credentials
 
 KEY = ClusterKey(namespace="shop", name="orders")
-HOST = "127.77.0.1"
+HOST = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() % 254 + 1}"  # of this process: others test beside it
 
 
 class Agent:
