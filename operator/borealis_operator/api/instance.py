@@ -21,6 +21,8 @@ class Instance:
     tier: int
     generated: bool
     owned: bool  # bears the owner reference of a DBCluster
+    owners: tuple[Raw, ...]  # owner references, of others too
+    version: str  # resourceVersion
     created: float  # seconds since 1970
     deleting: bool
     status: Raw
@@ -29,7 +31,7 @@ class Instance:
 def parse_instance(raw: Raw) -> Instance:
     """Parse a DBInstance; ConfigInvalid names the first field that is wrong."""
     meta, spec = section(raw, "metadata"), section(raw, "spec")
-    cluster = text(spec, "clusterName", "spec.clusterName")
+    cluster, owners = text(spec, "clusterName", "spec.clusterName"), tuple(meta.get("ownerReferences") or ())
     if not cluster:
         raise ConfigInvalid("spec.clusterName", "is missing", "name a DBCluster of this namespace")
     return Instance(
@@ -38,7 +40,9 @@ def parse_instance(raw: Raw) -> Instance:
         cluster=cluster,
         tier=number(spec, "promotionTier", "spec.promotionTier", default=DEFAULT_TIER, low=0, high=MAX_TIER),
         generated=section(meta, "labels").get(LABEL_MANAGED) == MANAGER,
-        owned=any(owner.get("kind") == "DBCluster" for owner in meta.get("ownerReferences", ())),
+        owned=any(owner.get("kind") == "DBCluster" for owner in owners),
+        owners=owners,
+        version=str(meta.get("resourceVersion", "")),
         created=timestamp(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
         status=section(raw, "status"),

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from borealis_operator.api.cluster import Cluster
-from borealis_operator.api.errors import AgentError, AlreadyExists, KubeError, NameTaken, NotFound, StateBroken
+from borealis_operator.api.errors import (
+    AgentError,
+    AlreadyExists,
+    Conflict,
+    KubeDown,
+    KubeError,
+    NameTaken,
+    NotFound,
+    OperatorError,
+    StateBroken,
+)
 from borealis_operator.api.names import API_VERSION, TLS_ROLES, ca_name, tls_name
 from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
 from borealis_operator.kube.port import Kube
@@ -31,11 +41,21 @@ class Executor:
     kube: Kube
     agents: Agents
 
-    async def execute(self, facts: Facts, actions: Sequence[do.Action]) -> None:
-        """Carry out the actions in order."""
+    async def execute(self, facts: Facts, actions: Sequence[do.Action]) -> OperatorError | None:
+        """Carry out the actions in order; give the first refusal among those that the others can do without."""
+        refusal: OperatorError | None = None
         for action in actions:
             log_action(facts.cluster, action)
-            await self._do(facts, action)
+            try:
+                await self._do(facts, action)
+            except (Conflict, KubeDown):
+                raise
+            except (KubeError, NameTaken) as error:
+                if not stands_alone(action):
+                    raise
+                log.warning("refused: %s", error, extra={"cluster": str(facts.cluster.key)})
+                refusal = refusal or error
+        return refusal
 
     async def _do(self, facts: Facts, action: do.Action) -> None:
         namespace = facts.cluster.key.namespace
@@ -130,6 +150,17 @@ class Executor:
         authority = make_authority(cluster.uid)
         await self._create(render_ca(cluster, authority.certificate, authority.key))
         return authority
+
+
+def stands_alone(action: do.Action) -> bool:
+    """Whether nothing that comes after relies on the action: one pod that a quota refuses is no reason to stop."""
+    match action:
+        case do.Create():
+            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance")
+        case do.Patch():
+            return action.kind in ("Pod", "DBInstance")
+        case _:
+            return False
 
 
 def log_action(cluster: Cluster, action: do.Action) -> None:

@@ -37,14 +37,19 @@ URGENT_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """What to do, in order, and after how many seconds to look again if no event comes first."""
+    """What to do, in order, and after how many seconds to look again if no event comes first.
+
+    `hold` says why nobody is asked to become the writer, `trouble` what the pass finds amiss.
+    """
 
     actions: tuple[Action, ...]
     delay: float
+    hold: str
+    trouble: OperatorError | None
 
 
 def plan_course(facts: Facts) -> Course:
-    """Give the whole pass of one DBCluster that is not being deleted."""
+    """Give the work of a pass of one DBCluster that is not being deleted; `plan_report` comes after it."""
     urgent, hold = _succeed(facts)
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
@@ -54,9 +59,16 @@ def plan_course(facts: Facts) -> Course:
         actions += _tend(facts)
     except StateBroken as error:
         trouble = error
+    database, _ = _database(facts)
+    delay = _delay(facts, bool(actions or database))
+    return Course(actions=tuple(actions), delay=delay, hold=hold, trouble=trouble)
+
+
+def plan_report(facts: Facts, course: Course, *, refusal: OperatorError | None) -> tuple[Action, ...]:
+    """Give events and statuses, then the request to set up the database; `refusal` is what the work met with."""
     database, database_set = _database(facts)
-    told = _tell(facts, hold, trouble, database_set=database_set)
-    return Course(actions=(*actions, *told, *database), delay=_delay(facts, bool(actions or database)))
+    told = _tell(facts, course.hold, refusal or course.trouble, database_set=database_set)
+    return (*told, *database)
 
 
 def _tend(facts: Facts) -> list[Action]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from borealis_engine.contract.volume import WRITE_QUORUM, Generation, VolumeConfig
 
+from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.errors import ConfigInvalid, StateBroken
+from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import (
     LABEL_CLUSTER,
     LABEL_ROLE,
@@ -131,8 +133,15 @@ def tend_instances(facts: Facts) -> Iterator[Action]:
         yield Delete(kind="DBInstance", name=instance.name, uid=instance.uid)
     for instance in facts.instances:
         if not instance.owned and not instance.deleting:
-            adoption = {"labels": {LABEL_CLUSTER: cluster.name}, "ownerReferences": [owner_reference(cluster)]}
-            yield Patch(kind="DBInstance", name=instance.name, body={"metadata": adoption})
+            yield _adopt(cluster, instance)
+
+
+def _adopt(cluster: Cluster, instance: Instance) -> Patch:
+    """Have a user's DBInstance go with the cluster, next to whomever else it belongs to; one of them controls."""
+    free = not any(owner.get("controller") for owner in instance.owners)
+    owners = [*instance.owners, owner_reference(cluster) | {"controller": free}]
+    metadata = {"labels": {LABEL_CLUSTER: cluster.name}, "ownerReferences": owners, "resourceVersion": instance.version}
+    return Patch(kind="DBInstance", name=instance.name, body={"metadata": metadata})
 
 
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:

@@ -5,7 +5,7 @@ It keeps no state but whom it asked to become the writer, and when: everything e
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +16,9 @@ from borealis_operator.execute.executor import Executor
 from borealis_operator.kube.port import Kube, Object
 from borealis_operator.observe.cluster import observe_cluster
 from borealis_operator.observe.port import Agents
-from borealis_operator.plan.actions import AskPromotion
+from borealis_operator.plan.actions import Action, AskPromotion
 from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
-from borealis_operator.plan.course import plan_course
+from borealis_operator.plan.course import plan_course, plan_report
 from borealis_operator.plan.facts import Asked
 from borealis_operator.reconcile import metrics
 from borealis_operator.render.objects import rfc3339
@@ -83,12 +83,20 @@ class Reconciler:
             asked=self._last_asked(key),
         )
         course = plan_course(facts)
-        for action in course.actions:
+        executor = Executor(kube=self.kube, agents=self.agents)
+        self._note(key, course.actions)
+        refusal = await executor.execute(facts, course.actions)
+        report = plan_report(facts, course, refusal=refusal)
+        self._note(key, report)
+        refusal = await executor.execute(facts, report) or refusal
+        return max(course.delay, FAILED_S) if refusal else course.delay
+
+    def _note(self, key: ClusterKey, actions: Sequence[Action]) -> None:
+        """Count what is about to be done, and remember whom it asks to become the writer."""
+        for action in actions:
             metrics.ACTIONS.labels(type(action).__name__).inc()
             if isinstance(action, AskPromotion):
                 self._asked[key] = (action.pod.name, self.clock())
-        await Executor(kube=self.kube, agents=self.agents).execute(facts, course.actions)
-        return course.delay
 
     def _last_asked(self, key: ClusterKey) -> Asked | None:
         pod, at = self._asked.get(key, ("", 0.0))

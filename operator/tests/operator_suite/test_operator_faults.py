@@ -188,3 +188,37 @@ async def test_scaling_in_removes_and_does_not_replace(running: Stage) -> None:
     await running.settle()
     assert "InstanceRemoved" in running.events()
     assert "InstanceReplaced" not in running.events()
+
+
+async def test_a_pod_that_is_refused_stops_nothing_else(running: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = FakeKube.create
+
+    async def refuse(self: FakeKube, manifest: Manifest) -> Object:
+        if manifest["metadata"]["name"] == "orders-storage-1":
+            raise KubeError("403 exceeded quota: pods")
+        return await create(self, manifest)
+
+    monkeypatch.setattr(FakeKube, "create", refuse)
+    old = running.writer_pod()
+    running.kube.remove("Pod", KEY.namespace, "orders-storage-1")
+    running.kube.remove("Pod", KEY.namespace, old["metadata"]["name"])
+    running.world.run()
+    await running.settle()
+    assert running.status["status"] == "available"
+    assert running.status["readers"] == 2
+    assert running.status["storage"] == "5/6"
+    assert running.status["writer"] not in ("", old["metadata"]["name"])
+    assert "exceeded quota" in told(running)["Reconciled"]["message"]
+    monkeypatch.undo()
+    await running.settle()
+    assert told(running)["Reconciled"]["status"] == "True"
+
+
+async def test_an_instance_of_the_user_keeps_its_other_owner(running: Stage) -> None:
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "shop", "uid": "u-shop", "controller": True}
+    metadata = {"name": "mine", "namespace": KEY.namespace, "ownerReferences": [theirs]}
+    running.kube.put({"kind": "DBInstance", "metadata": metadata, "spec": {"clusterName": KEY.name}})
+    await running.settle()
+    owners = running.kube.objects["DBInstance", KEY.namespace, "mine"]["metadata"]["ownerReferences"]
+    assert owners[0] == theirs
+    assert [(o["kind"], o["controller"]) for o in owners[1:]] == [("DBCluster", False)]

@@ -36,7 +36,16 @@ def says(role: Role, **changes: Any) -> Agent:
 
 
 def instance(name: str, **changes: Any) -> Instance:
-    usual = {"uid": name, "cluster": "c", "tier": 1, "generated": True, "owned": True, "created": 0.0}
+    usual = {
+        "uid": name,
+        "cluster": "c",
+        "tier": 1,
+        "generated": True,
+        "owned": True,
+        "owners": (),
+        "version": "1",
+        "created": 0.0,
+    }
     return Instance(name=name, **(usual | {"deleting": False, "status": {}} | changes))
 
 
