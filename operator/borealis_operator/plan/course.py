@@ -6,6 +6,7 @@ from typing import Final
 from borealis_operator.api.errors import OperatorError, StateBroken
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
+from borealis_operator.plan.conditions import storage_condition
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
 from borealis_operator.plan.status import (
@@ -123,6 +124,16 @@ def _completed(facts: Facts) -> list[Action]:
     return []
 
 
+def _storage_turned(facts: Facts) -> list[Action]:
+    """Announce that the volume is no longer whole, or whole again."""
+    before = {c["type"]: c["status"] for c in facts.cluster.status.raw.get("conditions") or ()}
+    now = storage_condition(facts)
+    if not facts.cluster.status.epoch or before.get(now["type"], now["status"]) == now["status"]:
+        return []
+    whole = now["status"] == "True"
+    return [Announce(reason="StorageWhole" if whole else "StorageDegraded", message=now["message"], warning=not whole)]
+
+
 def _database(facts: Facts) -> tuple[list[Action], bool]:
     """Give the request that makes roles and first database true, and whether they are known to be."""
     writer, password = facts.writer, master_password(facts)
@@ -140,7 +151,7 @@ def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_se
     cluster = facts.cluster
     phase = decide_phase(cluster.status.phase, cluster.status.epoch, facts.writer, database_set=database_set)
     status = render_status(facts, phase=phase, hold=hold, trouble=trouble, database_set=database_set)
-    told: list[Action] = list(_completed(facts))
+    told: list[Action] = [*_completed(facts), *_storage_turned(facts)]
     if patch := status_patch(cluster.status.raw, status, now=facts.now):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
     for instance in facts.instances:

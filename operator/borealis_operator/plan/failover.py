@@ -14,6 +14,7 @@ from borealis_operator.plan.facts import Asked, Pod
 
 PROMOTION_S: Final = 20.0  # a promotion that takes longer is given up in favour of the next candidate
 ASKED_S: Final = 3.0  # time for an asked pod to show in its status that it is promoting
+VAIN_S: Final = 60.0  # for so long, whoever was asked in vain comes after those who were not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ Decision: TypeAlias = Promote | Hold
 def decide_promotion(pods: Sequence[Pod], tiers: Mapping[str, int], *, asked: Asked | None) -> Decision:
     """Choose the successor, or say why there is none yet; for use when no live pod is the writer.
 
-    Lowest promotion tier first, as RDS does; then the one that has replayed most. `tiers` by DBInstance name.
+    Lowest promotion tier first, as RDS does; then the one that has replayed most. Whoever was asked last and is a
+    reader again could not do it, and lets the others try. `tiers` by DBInstance name.
     """
     alive = [p for p in pods if p.instance_status and not p.terminating and p.instance in tiers]
     under_way = [p for p in alive if p.plays(Role.PROMOTING)]
@@ -49,7 +51,8 @@ def decide_promotion(pods: Sequence[Pod], tiers: Mapping[str, int], *, asked: As
     waiting = next((p for p in candidates if asked and asked.ago < ASKED_S and p.name == asked.pod), None)
     if waiting and asked and asked.ago < 1.0:
         return Hold(reason=f"{waiting.name} was asked just now")
-    chosen = waiting or min(candidates, key=lambda p: _rank(p, tiers))
+    vain = asked.pod if asked and ASKED_S <= asked.ago < VAIN_S else ""
+    chosen = waiting or min(candidates, key=lambda p: (p.name == vain, *_rank(p, tiers)))
     return Promote(pod=chosen, reason=f"promotion tier {tiers[chosen.instance]}, replayed {_replayed(chosen)}")
 
 

@@ -181,6 +181,8 @@ async def test_a_missing_storage_node_is_named(running: Stage) -> None:
     running.kube.remove("Pod", KEY.namespace, "orders-storage-2")
     await running.reconciler.once(KEY)
     assert "orders-storage-2 is missing" in told(running)["StorageHealthy"]["message"]
+    await running.settle()
+    assert [e for e in running.events() if e.startswith("Storage")] == ["StorageDegraded", "StorageWhole"]
 
 
 async def test_scaling_in_removes_and_does_not_replace(running: Stage) -> None:

@@ -135,6 +135,18 @@ def test_the_set_of_instances(readers: int, tiers: list[int], added: int, writer
         assert not plan.delete or not kept or max(kept) <= min(i.tier for i in plan.delete)
 
 
+def test_whoever_was_asked_in_vain_lets_the_others_try() -> None:
+    pods = [pod("i0-a", says(R, replay_lsn=9)), pod("i1-b", says(R, replay_lsn=5))]
+    chosen = {}
+    for ago in (2.0, 10.0, 600.0):
+        decision = decide_promotion(pods, {"i0": 0, "i1": 1}, asked=Asked(pod="i0-a", ago=ago))
+        assert isinstance(decision, Promote)
+        chosen[ago] = decision.pod.name
+    assert chosen == {2.0: "i0-a", 10.0: "i1-b", 600.0: "i0-a"}
+    alone = decide_promotion(pods[:1], {"i0": 0}, asked=Asked(pod="i0-a", ago=10.0))
+    assert isinstance(alone, Promote)
+
+
 def storage_pod(index: int, state: StorageState, member: str, ip: str = "10.0.1.1") -> Pod:
     status = StorageStatus(name=f"c-storage-{index}", member=member, state=state)
     return pod(f"c-storage-{index}", Agent(status=status), component="storage", ip=ip)
