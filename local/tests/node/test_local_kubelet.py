@@ -107,6 +107,11 @@ class Machine:
         worker = next(w for w in self.kubelet._workers.values() if w.pod["metadata"]["uid"] == pod["metadata"]["uid"])
         return [p for run in worker.runs.values() for p in (run.pid, *shim.descendants(run.pid))]
 
+    async def running(self, name: str, count: int) -> list[int]:
+        """Give the processes once there are `count`: one may speak before the kubelet has written its pid down."""
+        await self.until(lambda: len(self.processes(name)) == count)
+        return self.processes(name)
+
     def log(self, name: str) -> str:
         path = log_path(self.state, "default", name, "main")
         return path.read_text() if path.exists() else ""
@@ -143,8 +148,7 @@ async def test_a_pod_runs_on_an_address_and_ends(machine: Machine) -> None:
     address = machine.status("p")["podIP"]
     assert address.startswith("127.")
     await machine.until(lambda: f"at {address}" in machine.log("p"))
-    pids = machine.processes("p")
-    assert len(pids) == 2
+    pids = await machine.running("p", 2)
     machine.api.remove("Pod", "p")
     assert "deletionTimestamp" in machine.api.find("Pod", "p")["metadata"]
     await machine.until(lambda: machine.api.find("Pod", "p") is None)
@@ -156,8 +160,7 @@ async def test_no_orphan_survives_its_pod(machine: Machine) -> None:
     mounts, volumes = [{"name": "v", "mountPath": "/v"}], [{"name": "v", "emptyDir": {}}]
     machine.pod("p", ORPHANS, "/v", volumeMounts=mounts, spec={"volumes": volumes})
     await machine.until(lambda: list(machine.state.pods.glob("*/0/ready")))
-    pids = machine.processes("p")
-    assert len(pids) == 3  # shim, main process, and the orphan in a session of its own
+    pids = await machine.running("p", 3)  # shim, main process, and the orphan in a session of its own
     machine.api.remove("Pod", "p")
     await machine.until(lambda: machine.api.find("Pod", "p") is None)
     assert not any(alive(p) for p in pids)
@@ -175,7 +178,7 @@ async def test_a_deaf_container_is_killed_after_its_grace(machine: Machine) -> N
 async def test_force_deletion_kills_at_once(machine: Machine) -> None:
     machine.pod("p", STUBBORN, spec={"terminationGracePeriodSeconds": 300})
     await machine.until(lambda: "on" in machine.log("p"))
-    pids = machine.processes("p")
+    pids = await machine.running("p", 2)
     machine.api.remove("Pod", "p", grace=0)
     assert machine.api.find("Pod", "p") is None
     await machine.until(lambda: not any(alive(p) for p in pids))
