@@ -31,7 +31,8 @@ async def follow(
             kick.clear()
             delay = await _pass(sync, name)
             try:
-                await asyncio.wait_for(kick.wait(), delay)
+                async with asyncio.timeout(delay):  # wait_for may lose a cancellation before Python 3.12
+                    await kick.wait()
             except TimeoutError:
                 continue
             await asyncio.sleep(SETTLE_S)
