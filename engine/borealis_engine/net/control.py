@@ -88,7 +88,8 @@ class Changes:
 
 async def _wait(event: asyncio.Event, timeout: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await event.wait()
 
 
 @asynccontextmanager

@@ -73,7 +73,8 @@ class Conversation:
             raise Disconnected(self._closed or "not connected")
         self._channel.send(message)
         try:
-            await asyncio.wait_for(self._channel.drain(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                await self._channel.drain()
         except TimeoutError as error:
             raise Disconnected(f"the peer did not read for {ANSWER_S} s") from error
 
@@ -84,7 +85,8 @@ class Conversation:
                 raise Disconnected(self._closed)
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._arrived.wait()
             except TimeoutError as error:
                 raise Disconnected(f"the peer was silent for {timeout} s") from error
         message = self._queue.popleft()

@@ -116,7 +116,8 @@ class Serving:
             await channel.drain()
             if sent >= upto:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), FEED_SILENCE_S)
+                    async with asyncio.timeout(FEED_SILENCE_S):
+                        await changed.wait()
 
     async def _image(self, effect: ServeImage, channel: Channel) -> None:
         store = self._shell.store

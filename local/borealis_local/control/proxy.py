@@ -196,7 +196,8 @@ class ServicePort:
             self._turn += 1
             try:
                 connecting = loop.create_connection(lambda: _Back(self), *backend)
-                _, back = await asyncio.wait_for(connecting, CONNECT_S)
+                async with asyncio.timeout(CONNECT_S):
+                    _, back = await connecting
             except (OSError, TimeoutError):
                 continue
             if backend in self._backends:

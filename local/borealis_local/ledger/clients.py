@@ -51,7 +51,8 @@ class Client:
     async def _connected(self) -> psycopg.AsyncConnection | None:
         if self._connection is None or self._connection.closed:
             try:
-                self._connection = await asyncio.wait_for(connect(self.url), self.deadline)
+                async with asyncio.timeout(self.deadline):
+                    self._connection = await connect(self.url)
             except (psycopg.Error, OSError, TimeoutError):
                 return None
             self._connection.add_notice_handler(self._notice)

@@ -79,7 +79,8 @@ async def _http(action: Object, host: str, port: int, timeout: float) -> bool:
 
 async def _tcp(_: Object, host: str, port: int, timeout: float) -> bool:
     try:
-        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        async with asyncio.timeout(timeout):
+            _reader, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()
@@ -101,7 +102,8 @@ async def run_command(words: Sequence[str], timeout: float, *, env: Mapping[str,
     except OSError:
         return False
     try:
-        return await asyncio.wait_for(process.wait(), timeout) == 0
+        async with asyncio.timeout(timeout):
+            return await process.wait() == 0
     except TimeoutError:
         return False
     finally:

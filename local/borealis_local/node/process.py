@@ -48,7 +48,8 @@ class Run:
         """End it: SIGTERM, and after `grace` seconds SIGKILL; give the exit code."""
         self.terminate()
         try:
-            return await asyncio.wait_for(self.wait(), grace)
+            async with asyncio.timeout(grace):
+                return await self.wait()
         except TimeoutError:
             self.kill()
             return await self.wait()

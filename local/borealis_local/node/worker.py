@@ -100,9 +100,8 @@ class Worker:
     async def stop(self, grace: float) -> None:
         """End all containers, with `grace` seconds each between SIGTERM and SIGKILL."""
         self.grace = grace
-        while not self.task.done():  # a cancellation may get lost before Python 3.12: say it again
-            self.task.cancel()
-            await asyncio.wait([self.task], timeout=grace + 5)
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
     def kill(self) -> None:
         """Kill all processes of the pod; containers restart as their policy says."""

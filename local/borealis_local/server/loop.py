@@ -31,7 +31,7 @@ async def follow(
             kick.clear()
             delay = await _pass(sync, name)
             try:
-                async with asyncio.timeout(delay):  # wait_for may lose a cancellation before Python 3.12
+                async with asyncio.timeout(delay):
                     await kick.wait()
             except TimeoutError:
                 continue

@@ -55,7 +55,8 @@ async def events(api: Api, resource: Resource, request: WatchRequest, render: Re
             yield line
         while (left := end - loop.time()) > 0:
             try:
-                change = await asyncio.wait_for(queue.get(), min(left, BOOKMARK_S))
+                async with asyncio.timeout(min(left, BOOKMARK_S)):
+                    change = await queue.get()
             except TimeoutError:
                 if request.bookmarks and queue.empty():
                     yield _bookmark(resource, api.store.version)

@@ -134,10 +134,9 @@ async def machine(root: Path) -> AsyncIterator[Machine]:
     loops = [asyncio.create_task(c) for c in made.loops()]
     yield made
     await made.kubelet.stop(0.5)
-    while not all(task.done() for task in loops):
-        for task in loops:
-            task.cancel()
-        await asyncio.wait(loops, timeout=1)
+    for task in loops:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
     assert set(shim.descendants(os.getpid())) <= before
     made.api.store.close()
 

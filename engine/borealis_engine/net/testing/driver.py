@@ -79,7 +79,8 @@ class WriterDriver:
 
     async def reign(self) -> Elected:
         """Wait for the election; TimeoutError after DEADLINE_S."""
-        return await asyncio.wait_for(asyncio.shield(self.elected), DEADLINE_S)
+        async with asyncio.timeout(DEADLINE_S):
+            return await asyncio.shield(self.elected)
 
     async def append(self, data: bytes) -> Lsn:
         """Append and wait until it is durable on the volume; give its end. TimeoutError after DEADLINE_S."""
@@ -89,7 +90,8 @@ class WriterDriver:
         end = Lsn(self.writer.end + len(self._buffer))
         done: asyncio.Future[None] = self._loop.create_future()
         self._commits.append((end, done))
-        await asyncio.wait_for(done, DEADLINE_S)
+        async with asyncio.timeout(DEADLINE_S):
+            await done
         return end
 
     async def append_when_elected(self, data: bytes) -> Lsn:

@@ -188,7 +188,8 @@ class StorageNodes:
             if process.returncode is None:
                 process.send_signal(how)
         for process in ending:
-            await asyncio.wait_for(process.wait(), START_DEADLINE_S)
+            async with asyncio.timeout(START_DEADLINE_S):
+                await process.wait()
 
 
 def _die_with_parent() -> None:

@@ -94,7 +94,8 @@ class Agent:
     async def ended(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait until the process has ended and give its exit status."""
         assert self.process is not None
-        return await asyncio.wait_for(self.process.wait(), deadline_s)
+        async with asyncio.timeout(deadline_s):
+            return await self.process.wait()
 
     async def kill(self) -> None:
         """SIGKILL the agent; its PostgreSQL dies with it."""

@@ -75,7 +75,8 @@ class MemoryVolume:
             if not data:
                 self._changed.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), BEAT_S)
+                    async with asyncio.timeout(BEAT_S):
+                        await self._changed.wait()
 
     async def look(self, start: Lsn = BEGINNING) -> tuple[History, Lsn]:
         """Give history and D."""
