@@ -14,6 +14,7 @@ VOLUME: Final = "/volume"  # PUT VolumeConfig; 409 with the newer one if the nod
 PROMOTE: Final = "/promote"  # POST {} -> 202; progress shows in status; idempotent
 RESIGN: Final = "/resign"  # POST {} -> 202; the writer gives its epoch up and stops
 DATABASE: Final = "/database"  # PUT DatabaseSpec -> 200 once true in SQL on the writer; 409 if not the writer
+SETTINGS: Final = "/settings"  # PUT Settings -> 200 once reloaded; instances only
 EVENTS_HEARTBEAT_S: Final = 0.5
 
 # Environment of storage pods and instance pods.
@@ -28,6 +29,8 @@ ENV_MEMBER_ID: Final = "BOREALIS_MEMBER_ID"  # storage pods
 ENV_FORMAT: Final = "BOREALIS_FORMAT"  # "true": an empty disk may become this member
 ENV_LEASE_SECONDS: Final = "BOREALIS_LEASE_SECONDS"  # default DEFAULT_LEASE_S
 ENV_ENGINE_VERSION: Final = "BOREALIS_ENGINE_VERSION"  # PostgreSQL major, instance pods
+ENV_SETTINGS: Final = "BOREALIS_SETTINGS"  # Settings as JSON, as known when the instance pod was made
+ENV_SERVER_TLS_DIR: Final = "BOREALIS_SERVER_TLS_DIR"  # certificate that PostgreSQL shows to clients; absent: no TLS
 ENV_POD_NAME: Final = "POD_NAME"
 ENV_POD_UID: Final = "POD_UID"
 ENV_POD_IP: Final = "POD_IP"

@@ -1,11 +1,12 @@
 """What agents and storage nodes say of themselves over `/status` and `/events`."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
-T = TypeVar("T", bound="_Status")
+T = TypeVar("T", bound="Wire")
 
 
 class Role(StrEnum):
@@ -30,7 +31,9 @@ class StorageState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Status:
+class Wire:
+    """A frozen value with a JSON form."""
+
     def to_json(self) -> str:
         """One line of JSON; keys are the field names."""
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -44,7 +47,7 @@ class _Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceStatus(_Status):
+class InstanceStatus(Wire):
     """State of one instance. LSNs are byte positions; 0 means unknown."""
 
     name: str  # pod name
@@ -59,14 +62,19 @@ class InstanceStatus(_Status):
     revision: int = 0
     pg_version: str = ""
     database: str = ""  # digest of the DatabaseSpec last applied by this writer
+    settings: str = ""  # digest of the Settings in force; parameters that need a restart may still wait for it
+    refused: Mapping[str, str] = field(default_factory=dict)  # parameters that PostgreSQL does not take, and why
+    pending_restart: tuple[str, ...] = ()  # parameters that this PostgreSQL takes at its next start only
+    tls: bool = False  # clients can connect by TLS
     message: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "role", Role(self.role))
+        object.__setattr__(self, "pending_restart", tuple(self.pending_restart))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StorageStatus(_Status):
+class StorageStatus(Wire):
     """State of one storage node."""
 
     name: str
@@ -88,7 +96,7 @@ class StorageStatus(_Status):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseSpec(_Status):
+class DatabaseSpec(Wire):
     """Roles, password and first database, made true in SQL by the writer; applying it twice changes nothing."""
 
     master_username: str
