@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import KubeError
 from borealis_operator.api.fields import section
 from borealis_operator.api.names import GROUP, LABEL_CLUSTER, LABEL_MANAGED, MANAGER, VERSION
+from borealis_operator.kube.credentials import find_credentials
 from borealis_operator.kube.port import Kube
 from borealis_operator.reconcile.kicks import Kicks
 from borealis_operator.reconcile.reconciler import Reconciler
@@ -48,8 +48,7 @@ def make_registry(wiring: Wiring) -> kopf.OperatorRegistry:
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """Find the API server in the same way as our own client does."""
-    inside = os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG")
-    return kopf.login_with_service_account(**kwargs) if inside else kopf.login_with_kubeconfig(**kwargs)
+    return find_credentials(**kwargs)
 
 
 def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
