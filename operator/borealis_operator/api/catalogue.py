@@ -5,9 +5,10 @@ The engine image decides what is available, so that a default is never a version
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from borealis_operator.api.classes import DEFAULT_CLASSES, Resources
 from borealis_operator.api.errors import ConfigInvalid
 
 ENV_ENGINE_IMAGES: Final = "BOREALIS_ENGINE_IMAGES"  # JSON: {"17": "image:tag", ...}
@@ -17,9 +18,10 @@ ENGINES: Final = ("postgresql", "aurora-postgresql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """Images by PostgreSQL major; never empty."""
+    """Images by PostgreSQL major, and instance classes by name; neither is ever empty."""
 
     images: Mapping[str, str]
+    classes: Mapping[str, Resources] = field(default_factory=lambda: DEFAULT_CLASSES)
 
     @property
     def default(self) -> str:

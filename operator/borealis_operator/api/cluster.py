@@ -3,15 +3,17 @@
 The engine version is decided once: a cluster that did not ask for one keeps the default of the day it was made.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from borealis_operator.api.autoscaling import MAX_READERS, Autoscaling, parse_autoscaling
 from borealis_operator.api.catalogue import ENGINES, Catalogue
+from borealis_operator.api.classes import CLASS_NAME, Resources
 from borealis_operator.api.errors import ConfigInvalid
-from borealis_operator.api.fields import Raw, number, quantity, section, text
+from borealis_operator.api.fields import Raw, flag, number, quantity, section, text
 
-MAX_READERS: Final = 15
 DEFAULT_READERS: Final = 1
 DEFAULT_SIZE: Final = "10Gi"
 DEFAULT_MASTER: Final = "borealis"
@@ -19,6 +21,8 @@ IDENTIFIER: Final = r"[a-z_][a-z0-9_]{0,62}"
 RESERVED: Final = frozenset({"postgres", "public", "none", "current_user", "session_user", "user"})
 MAX_NAME: Final = 45  # leaves room for "-instance-<n>-<5 characters>" in a label of 63
 SERVICE_NAME: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+PARAMETER_NAME: Final = r"[a-z_][a-z0-9_]{0,62}([.][a-z_][a-z0-9_]{0,62})?"
+PARAMETER_REMEDY: Final = "write it in lower case, with digits, underscores and at most one dot, such as work_mem"
 OBJECT_NAME: Final = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # no slash: the name becomes a part of a path that we read
 
 
@@ -42,14 +46,6 @@ class StorageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """Of each instance; empty means none asked for."""
-
-    cpu: str
-    memory: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSpec:
     """What the user asked for, with defaults filled in."""
 
@@ -61,7 +57,16 @@ class ClusterSpec:
     database_name: str
     master_username: str
     master_secret: str  # name of the user's own Secret, empty: a password is generated
-    resources: Resources
+    resources: Resources  # of instances; beside an instance class there are none
+    instance_class: str = ""
+    autoscaling: Autoscaling | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)  # as written, Borealis's own not left out
+    deletion_protection: bool = False
+
+    @property
+    def wanted_readers(self) -> int:
+        """`readers`, within the bounds of autoscaling if there is any."""
+        return self.autoscaling.clamp(self.readers) if self.autoscaling else self.readers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +144,31 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
             cpu=quantity(resources, "cpu", "spec.instance.resources.cpu"),
             memory=quantity(resources, "memory", "spec.instance.resources.memory"),
         ),
+        instance_class=_class(spec),
+        autoscaling=parse_autoscaling(section(spec, "readerAutoscaling")) if spec.get("readerAutoscaling") else None,
+        parameters=_parameters(spec),
+        deletion_protection=flag(spec, "deletionProtection", "spec.deletionProtection"),
     )
+
+
+def _class(spec: Raw) -> str:
+    name_field = "spec.instance.dbInstanceClass"
+    given = section(spec, "instance")
+    name = text(given, "dbInstanceClass", name_field, pattern=CLASS_NAME, remedy="use a name such as db.large")
+    if name and given.get("resources"):
+        raise ConfigInvalid(name_field, "stands beside spec.instance.resources", "leave out one of them")
+    return name
+
+
+def _parameters(spec: Raw) -> Mapping[str, str]:
+    """Give the parameters as text; which of them may be set is not decided here."""
+    given = section(spec, "parameters")
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ConfigInvalid(f"spec.parameters.{name}", f"{value!r} is not a string", "put it in quotes")
+        if not re.fullmatch(PARAMETER_NAME, name):
+            raise ConfigInvalid("spec.parameters", f"{name!r} is no name of a parameter", PARAMETER_REMEDY)
+    return {name: str(value) for name, value in given.items()}
 
 
 def _secret_name(spec: Raw) -> str:

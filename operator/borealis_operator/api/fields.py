@@ -43,6 +43,14 @@ def number(raw: Raw, key: str, field: str, *, default: int, low: int, high: int)
     return value
 
 
+def flag(raw: Raw, key: str, field: str) -> bool:
+    """Give a field that is true or false; absent is false."""
+    value = raw.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigInvalid(field, f"{value!r} is neither true nor false", "use true or false, without quotes")
+    return bool(value)
+
+
 def quantity(raw: Raw, key: str, field: str, *, default: str = "", zero: bool = True) -> str:
     """Give a Kubernetes quantity as it was written; `zero` says whether it may be none at all."""
     value = raw.get(key)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from borealis_operator.api.classes import CLASS_NAME
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.fields import Raw, number, section, text, timestamp
 from borealis_operator.api.names import LABEL_MANAGED, MANAGER
@@ -26,6 +27,8 @@ class Instance:
     created: float  # seconds since 1970
     deleting: bool
     status: Raw
+    instance_class: str = ""  # empty: as the DBCluster says
+    generation: int = 1
 
 
 def parse_instance(raw: Raw) -> Instance:
@@ -46,4 +49,12 @@ def parse_instance(raw: Raw) -> Instance:
         created=timestamp(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
         status=section(raw, "status"),
+        instance_class=text(
+            spec,
+            "dbInstanceClass",
+            "spec.dbInstanceClass",
+            pattern=CLASS_NAME,
+            remedy="use a name such as db.large",
+        ),
+        generation=int(meta.get("generation", 1)),
     )

@@ -1,8 +1,8 @@
-"""Snapshot: a named point of a cluster's log. This release keeps the object and says that it takes none yet."""
+"""Snapshot: a named point of a cluster's log, as the user asked for it and as the operator last told of it."""
 
 from dataclasses import dataclass
 
-from borealis_operator.api.fields import Raw, section, text
+from borealis_operator.api.fields import Raw, section, text, timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,10 @@ class Snapshot:
     name: str
     cluster: str
     status: Raw
+    uid: str = ""
+    generation: int = 1
+    created: float = 0.0  # seconds since 1970
+    deleting: bool = False
 
 
 def parse_snapshot(raw: Raw) -> Snapshot:
@@ -23,4 +27,8 @@ def parse_snapshot(raw: Raw) -> Snapshot:
         name=meta["name"],
         cluster=text(section(raw, "spec"), "clusterName", "spec.clusterName"),
         status=section(raw, "status"),
+        uid=str(meta.get("uid", "")),
+        generation=int(meta.get("generation", 1)),
+        created=timestamp(meta.get("creationTimestamp")),
+        deleting=bool(meta.get("deletionTimestamp")),
     )

@@ -7,7 +7,7 @@ scaling in, whoever made it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from borealis_operator.api.cluster import MAX_READERS
+from borealis_operator.api.autoscaling import MAX_READERS
 from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import instance_name
 

@@ -1,13 +1,16 @@
 """The CRDs say what the parser reads, refuse what it refuses, keep what the operator writes, and admit the examples."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from borealis_engine.contract.settings import OWN
 from borealis_local.machinery import cel, schema
 from borealis_operator.api.catalogue import MAJORS, Catalogue
+from borealis_operator.api.classes import DEFAULT_CLASSES, Resources, parse_classes
 from borealis_operator.api.cluster import parse_cluster
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import parse_instance
@@ -29,7 +32,12 @@ FULL: dict[str, Any] = {
     "masterUsername": "admin_1",
     "masterUserSecret": {"name": "mine"},
     "instance": {"resources": {"cpu": "2", "memory": "4Gi"}},
+    "readerAutoscaling": {"minReaders": 2, "maxReaders": 5, "targetCPUUtilization": 70},
+    "parameters": {},
+    "deletionProtection": True,
 }
+OF_A_CLASS = FULL | {"instance": {"dbInstanceClass": "db.large"}}
+MEMBER = {"clusterName": "orders", "promotionTier": 3, "dbInstanceClass": "db.small"}
 
 
 def crd_schema(kind: str) -> dict[str, Any]:
@@ -87,18 +95,18 @@ class Recorder(Mapping[str, Any]):
 
 
 @pytest.mark.parametrize(
-    ("kind", "spec"),
-    [("DBCluster", FULL), ("DBInstance", {"clusterName": "orders", "promotionTier": 3})],
+    ("kind", "specs"),
+    [("DBCluster", [FULL, OF_A_CLASS]), ("DBInstance", [MEMBER])],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_crd_has_the_fields_that_the_parser_reads(kind: str, spec: dict[str, Any]) -> None:
+def test_the_crd_has_the_fields_that_the_parser_reads(kind: str, specs: list[dict[str, Any]]) -> None:
     read: set[str] = set()
-    raw = manifest(spec, kind=kind)
-    watched = {**raw, "spec": Recorder(spec, read)}
-    if kind == "DBCluster":
-        parse_cluster(watched, CATALOGUE)
-    else:
-        parse_instance(watched)
+    for spec in specs:
+        watched = {**manifest(spec, kind=kind), "spec": Recorder(spec, read)}
+        if kind == "DBCluster":
+            parse_cluster(watched, CATALOGUE)
+        else:
+            parse_instance(watched)
     promised = set(leaves(crd_schema(kind)["properties"]["spec"]))
     assert promised == {path for path in read if not any(other.startswith(f"{path}.") for other in read)}
 
@@ -134,13 +142,22 @@ REFUSED = {
     "reserved-database": {"databaseName": "pg_things"},
     "reserved-user": {"masterUsername": "postgres"},
     "cpu": {"instance": {"resources": {"cpu": "many"}}},
+    "no-bounds": {"readerAutoscaling": {"minReaders": 2}},
+    "bounds-crossed": {"readerAutoscaling": {"minReaders": 5, "maxReaders": 4}},
+    "no-target": {"readerAutoscaling": {"maxReaders": 4, "targetCPUUtilization": 0}},
+    "window": {"readerAutoscaling": {"maxReaders": 4, "scaleInStabilizationSeconds": 3601}},
+    "parameter-name": {"parameters": {"Work-Mem": "1MB"}},
+    "parameter-value": {"parameters": {"log_connections": True}},
+    "protection": {"deletionProtection": "yes"},
+    "class": {"instance": {"dbInstanceClass": "Large!"}},
+    "class-and-resources": {"instance": {"dbInstanceClass": "db.large", "resources": {"cpu": "1"}}},
 }
 
 
 @pytest.mark.parametrize("spec", REFUSED.values(), ids=REFUSED)
 def test_schema_and_parser_refuse_alike(spec: dict[str, Any]) -> None:
     assert admit(manifest(spec))
-    with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z.]+: .+; .+"):
+    with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z._]+: .+; .+"):
         parse_cluster(manifest(spec), CATALOGUE)
 
 
@@ -216,3 +233,56 @@ async def test_a_snapshot_says_that_there_is_none() -> None:
     assert admit(told) == []
     await tend_snapshot(kube, told, now=1_800_000_099.0)
     assert len(kube.writes) == 1
+
+
+def test_readers_are_left_out_beside_autoscaling_or_one_at_least() -> None:
+    scaling = {"readerAutoscaling": {"maxReaders": 4}}
+    assert admit(manifest(scaling)) == admit(manifest(scaling | {"readers": 3})) == []
+    (cause,) = admit(manifest(scaling | {"readers": 0}))
+    assert "spec.readers: must be 1 or more beside spec.readerAutoscaling" in cause
+
+
+def test_the_schema_refuses_the_parameters_that_are_borealis_own() -> None:
+    (rule,) = (r for r in _parameter_rules() if "messageExpression" in r)
+    for text in (rule["rule"], rule["messageExpression"]):
+        assert re.findall(r"'([a-z_]+)'", text) == sorted(OWN)
+
+
+@pytest.mark.parametrize("name", ["fsync", "max_connections", "ssl"])
+def test_a_refused_parameter_is_named(name: str) -> None:
+    causes = admit(manifest({"parameters": {name: 1, "work_mem": "32MB"}}))
+    assert [f"spec.parameters: {name}: set by Borealis itself; leave out" in cause for cause in causes] == [True]
+
+
+def test_parameters_are_texts_and_whole_numbers() -> None:
+    spec = {"parameters": {"work_mem": "32MB", "random_page_cost": "1.1", "pg_stat_statements.max": 500}}
+    assert admit(manifest(spec)) == []
+    parsed = parse_cluster(manifest(spec), CATALOGUE).spec.parameters
+    assert parsed == {"work_mem": "32MB", "random_page_cost": "1.1", "pg_stat_statements.max": "500"}
+
+
+def _parameter_rules() -> list[dict[str, Any]]:
+    spec = crd_schema("DBCluster")["properties"]["spec"]["properties"]
+    return list(spec["parameters"]["x-kubernetes-validations"])
+
+
+CLASSES = {
+    "not-json": "db.small",
+    "a-list": "[1]",
+    "a-number": '{"db.small": 1}',
+    "misspelt": '{"db.small": {"cpus": "1"}}',
+    "no-quantity": '{"db.small": {"cpu": "some"}}',
+}
+
+
+@pytest.mark.parametrize("text", CLASSES.values(), ids=CLASSES)
+def test_a_bad_table_of_classes_is_refused(text: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"^BOREALIS_INSTANCE_CLASSES.*: .+; .+"):
+        parse_classes(text)
+
+
+def test_the_table_of_classes_may_be_replaced() -> None:
+    assert parse_classes("") == DEFAULT_CLASSES
+    assert parse_classes('{"tiny": {"cpu": "50m", "memory": "256Mi"}}') == {
+        "tiny": Resources(cpu="50m", memory="256Mi")
+    }
