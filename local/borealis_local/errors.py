@@ -43,6 +43,11 @@ class ApiError(LocalError):
         super().__init__(message)
         self.code, self.reason, self.message, self.details = code, reason, message, details
 
+    @property
+    def is_denial(self) -> bool:
+        """Whether an admission policy, not the request's form or time, is what is in the way."""
+        return self.code in (401, 403, 413, 422)
+
     def status(self) -> dict[str, Any]:
         """Give the Status object, as Kubernetes words it."""
         body: dict[str, Any] = {
@@ -111,6 +116,12 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
     """403."""
     text = f'{_qualified(group, plural)} "{name}" is forbidden: {why}'
     return ApiError(403, "Forbidden", text, _about(group, plural, name))
+
+
+def denied(group: str, plural: str, name: str, *, code: int, reason: str, why: str, cause: str) -> ApiError:
+    """What an admission policy denies; it chooses reason and code."""
+    text = f'{_qualified(group, plural)} "{name}" is forbidden: {why}'
+    return ApiError(code, reason, text, _about(group, plural, name, causes=[{"message": cause}]))
 
 
 def gone(asked: int, oldest: int) -> ApiError:

@@ -1,4 +1,4 @@
-"""Files that ship with Borealis: CRDs and examples, in the source tree or in the installed package."""
+"""Files that ship with Borealis (CRDs, admission policies, examples), in the source tree or in the package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +10,14 @@ import borealis_local
 from borealis_local.errors import CommandError
 
 QUICKSTART = "quickstart.yaml"
+_IN_THE_TREE = {"policies": "helm/borealis/policies"}
 
 
 def directory(name: str) -> Path:
-    """Give the directory `crds` or `examples`; CommandError if it was not packaged."""
+    """Give the directory `crds`, `policies` or `examples`; CommandError if it was not packaged."""
     package = Path(borealis_local.__file__).parent
-    for candidate in (package / name, package.parent.parent / name):
+    tree = package.parent.parent
+    for candidate in (package / name, tree / _IN_THE_TREE.get(name, name)):
         if candidate.is_dir():
             return candidate
     raise CommandError(f"the directory {name}/ is neither in the package nor in a source tree around it")

@@ -36,7 +36,7 @@ def up(
     file: Annotated[
         list[Path] | None, typer.Option("--file", "-f", help="Apply this instead of examples/quickstart.yaml.")
     ] = None,
-    empty: Annotated[bool, typer.Option("--empty", help="Apply nothing but the CRDs.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Apply nothing but the CRDs and admission policies.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the clusters are available.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = READY_S,
     operator: Annotated[bool, typer.Option("--operator/--no-operator", help="Run the operator.")] = True,
@@ -70,8 +70,9 @@ def _chosen(client: Client, files: list[Path] | None, *, empty: bool) -> list[Pa
 
 
 def apply_crds(client: Client) -> None:
-    """Apply the CRDs that ship with Borealis."""
-    apply_files(client, sorted(assets.directory("crds").glob("*.yaml")))
+    """Apply the CRDs and the admission policies that ship with Borealis."""
+    for name in ("crds", "policies"):
+        apply_files(client, sorted(assets.directory(name).glob("*.yaml")))
 
 
 def apply_files(client: Client, files: list[Path], namespace: str = "default") -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from borealis_local.errors import ApiError
 from borealis_local.machinery.resources import Group
 from borealis_local.server.api import CONTROL, Api
 from borealis_local.server.removal import CRD_CLEANUP, DeleteOptions
@@ -13,7 +14,7 @@ Object = Mapping[str, Any]
 NAMESPACES, EVENTS = Group("", "namespaces"), Group("", "events")
 CRDS = Group("apiextensions.k8s.io", "customresourcedefinitions")
 EVENT_LIFE = timedelta(hours=1)
-SWEEP_S = 60.0
+SWEEP_S, RETRY_S = 60.0, 5.0  # RETRY_S: after an admission policy denied a deletion
 
 
 class Cleanup:
@@ -22,6 +23,7 @@ class Cleanup:
     def __init__(self, api: Api) -> None:
         """Clean this API."""
         self._api = api
+        self._denied = False
 
     @staticmethod
     def matters(change: Change) -> bool:
@@ -30,6 +32,7 @@ class Cleanup:
 
     async def sync(self) -> float | None:
         """Empty namespaces and CRDs that are being deleted; drop old events."""
+        self._denied = False
         for namespace in self._api.store.list(NAMESPACES):
             if "deletionTimestamp" in namespace["metadata"]:
                 self._empty_namespace(namespace["metadata"]["name"])
@@ -37,7 +40,7 @@ class Cleanup:
             if CRD_CLEANUP in crd["metadata"].get("finalizers", ()):
                 self._empty_crd(crd)
         self._drop_events()
-        return SWEEP_S
+        return RETRY_S if self._denied else SWEEP_S
 
     def _empty_namespace(self, name: str) -> None:
         contents = [(k, o) for k, o in self._api.store.everything() if k.namespace == name]
@@ -59,8 +62,14 @@ class Cleanup:
 
     def _delete(self, key: Key, obj: Object) -> None:
         resource = self._api.registry.stored(key.group)
-        if resource is not None and "deletionTimestamp" not in obj["metadata"]:
+        if resource is None or "deletionTimestamp" in obj["metadata"]:
+            return
+        try:
             self._api.delete(resource, key.namespace, key.name, DeleteOptions())
+        except ApiError as error:
+            if not error.is_denial:
+                raise
+            self._denied = True
 
     def _drop_events(self) -> None:
         oldest = (datetime.now(UTC) - EVENT_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,6 +14,7 @@ from borealis_local.server.removal import FOREGROUND, ORPHAN, DeleteOptions
 from borealis_local.server.store import Change, Key
 
 Object = Mapping[str, Any]
+RETRY_S = 5.0  # after an admission policy denied a deletion
 NEVER_OWNED = frozenset({Group("", "events"), Group("coordination.k8s.io", "leases")})
 
 
@@ -23,6 +24,7 @@ class Collector:
     def __init__(self, api: Api) -> None:
         """Collect in this API."""
         self._api = api
+        self._denied = False
 
     @staticmethod
     def matters(change: Change) -> bool:
@@ -31,6 +33,7 @@ class Collector:
 
     async def sync(self) -> float | None:
         """Collect until nothing more follows."""
+        self._denied = False
         objects = [(k, o) for k, o in self._api.store.everything() if k.group not in NEVER_OWNED]
         alive = {o["metadata"]["uid"] for _, o in objects}
         for key, obj in objects:
@@ -43,7 +46,7 @@ class Collector:
         for key, obj in objects:
             if "deletionTimestamp" in obj["metadata"]:
                 self._propagate(key, obj)
-        return None
+        return RETRY_S if self._denied else None
 
     def _propagate(self, key: Key, owner: Object) -> None:
         """Do what the finalizers of an owner that is being deleted ask for."""
@@ -73,7 +76,9 @@ class Collector:
             options = DeleteOptions(uid=obj["metadata"]["uid"], propagation=propagation)
             self._api.delete(resource, key.namespace, key.name, options)
         except ApiError as error:
-            if error.code not in (404, 409):
+            if error.is_denial:
+                self._denied = True
+            elif error.code not in (404, 409):
                 raise
 
     def _disown(self, key: Key, obj: Object, gone: set[str]) -> None:

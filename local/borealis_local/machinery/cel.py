@@ -19,12 +19,17 @@ from borealis_local.errors import Cause
 from borealis_local.machinery.schema import Schema, kind_of, shown
 from borealis_local.machinery.shape import of_schema
 
+_NO_SCHEMA: Schema = {}
 _RULES = "x-kubernetes-validations"
 _REASONS = {"FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate", "FieldValueInvalid"}
 
 
 class RuleInvalid(ValueError):
     """A rule does not compile."""
+
+
+class RuleFailed(ValueError):
+    """The evaluation of a rule ended in an error."""
 
 
 def _text(value: Any) -> str:
@@ -48,12 +53,21 @@ _FUNCTIONS: Mapping[str, Any] = {
 
 
 @lru_cache(maxsize=1024)
-def _program(rule: str) -> celpy.Runner:
+def compiled(rule: str) -> celpy.Runner:
+    """Give the program of an expression; RuleInvalid if it does not compile."""
     environment = celpy.Environment()
     try:
         return environment.program(environment.compile(rule), functions=dict(_FUNCTIONS))
     except CELParseError as error:
         raise RuleInvalid(f"{rule}: {error}") from error
+
+
+def evaluated(rule: str, context: Mapping[str, Any]) -> Any:
+    """Give what an expression makes of a context of typed values; RuleFailed if it ends in an error."""
+    try:
+        return compiled(rule).evaluate(dict(context))
+    except CELEvalError as error:
+        raise RuleFailed(str(error.args[0])) from error
 
 
 def has_rules(schema: Schema) -> bool:
@@ -65,14 +79,14 @@ def has_rules(schema: Schema) -> bool:
 def check_rules(schema: Schema) -> None:
     """Compile every rule in a schema; RuleInvalid on the first that does not."""
     for rule in schema.get(_RULES, ()):
-        _program(rule["rule"])
+        compiled(rule["rule"])
     inner = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
     for child in inner:
         if isinstance(child, Mapping):
             check_rules(child)
 
 
-def _typed(value: Any, schema: Schema) -> Any:
+def typed(value: Any, schema: Schema = _NO_SCHEMA) -> Any:
     """Give a JSON value as CEL sees it under its schema: integers of a number field are doubles."""
     if schema.get("type") == "number" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return celtypes.DoubleType(value)
@@ -81,11 +95,16 @@ def _typed(value: Any, schema: Schema) -> Any:
     if isinstance(value, dict):
         known, free = schema.get("properties", {}), schema.get("additionalProperties")
         rest = free if isinstance(free, Mapping) else {}
-        pairs = {celtypes.StringType(k): _typed(v, known.get(k, rest)) for k, v in value.items()}
+        pairs = {celtypes.StringType(k): typed(v, known.get(k, rest)) for k, v in value.items()}
         return celtypes.MapType(pairs)
     if isinstance(value, list):
-        return celtypes.ListType([_typed(v, schema.get("items") or {}) for v in value])
+        return celtypes.ListType([typed(v, schema.get("items") or {}) for v in value])
     return json_to_cel(value)
+
+
+def bundled(values: Mapping[str, Any]) -> Any:
+    """Give values that are typed already as one map."""
+    return celtypes.MapType({celtypes.StringType(k): v for k, v in values.items()})
 
 
 ABSENT = object()
@@ -124,16 +143,16 @@ def _beneath_list(value: list[Any], schema: Schema, old: Any, path: str) -> Iter
 
 def _broken(rule: Mapping[str, Any], value: Any, schema: Schema, old: Any, path: str) -> Iterator[Cause]:
     text = rule["rule"]
-    context = {"self": _typed(value, schema)}
+    context = {"self": typed(value, schema)}
     if re.search(r"\boldSelf\b", text):
         if old is ABSENT or old is None:
             return
-        context["oldSelf"] = _typed(old, schema)
+        context["oldSelf"] = typed(old, schema)
     try:
-        holds = bool(_program(text).evaluate(context))
+        holds = bool(evaluated(text, context))
         told = _message(rule, context)
-    except CELEvalError as error:
-        holds, told = False, f"rule evaluation error: {error.args[0]}"
+    except RuleFailed as error:
+        holds, told = False, f"rule evaluation error: {error}"
     if not holds:
         at = path + rule.get("fieldPath", "")
         reason = rule.get("reason", "FieldValueInvalid")
@@ -147,8 +166,8 @@ def _broken(rule: Mapping[str, Any], value: Any, schema: Schema, old: Any, path:
 def _message(rule: Mapping[str, Any], context: dict[str, Any]) -> str:
     if "messageExpression" in rule:
         try:
-            return str(_program(rule["messageExpression"]).evaluate(context))
-        except CELEvalError:
+            return str(evaluated(rule["messageExpression"], context))
+        except RuleFailed:
             pass
     return str(rule.get("message") or f"failed rule: {rule['rule']}")
 

@@ -97,6 +97,15 @@ def _class(obj: Object) -> Object:
     return {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", **obj}
 
 
+def _policy(obj: Object) -> Object:
+    limits: Object = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+    limits |= (obj.get("spec") or {}).get("matchConstraints") or {}
+    limits["resourceRules"] = [{"scope": "*", **r} for r in limits.get("resourceRules") or ()]
+    filled = _under(obj, "spec", failurePolicy="Fail")
+    filled["spec"]["matchConstraints"] = limits
+    return filled
+
+
 _FILLERS = {
     "Pod": _pod,
     "Service": _service,
@@ -105,6 +114,7 @@ _FILLERS = {
     "EndpointSlice": _slice,
     "Namespace": _namespace,
     "StorageClass": _class,
+    "ValidatingAdmissionPolicy": _policy,
 }
 
 

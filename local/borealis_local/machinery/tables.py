@@ -169,6 +169,10 @@ def _slice_endpoints(slice_: Object) -> str:
     return ",".join(found) or "<unset>"
 
 
+def _validations(policy: Object) -> int:
+    return len(policy.get("spec", {}).get("validations") or [])
+
+
 def _event_object(event: Object) -> str:
     about = event.get("involvedObject") or event.get("regarding") or {}
     return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
@@ -186,4 +190,5 @@ _COMPUTED: Mapping[tuple[str, str], Callable[[Object], Any]] = {
     ("EndpointSlice", "Ports"): _slice_ports,
     ("EndpointSlice", "Endpoints"): _slice_endpoints,
     ("Event", "Object"): _event_object,
+    ("ValidatingAdmissionPolicy", "Validations"): _validations,
 }

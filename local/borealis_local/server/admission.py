@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from borealis_local.errors import Cause, bad_request, invalid
-from borealis_local.machinery import cel, crd, defaults, schema
-from borealis_local.machinery.resources import Resource
+from borealis_local.machinery import cel, crd, defaults, policies, schema
+from borealis_local.machinery.resources import Group, Resource
+from borealis_local.server.store import Key, Store
 
 Object = dict[str, Any]
+_NAMESPACES = Group("", "namespaces")
+_POLICIES = Group(policies.GROUP, "validatingadmissionpolicies")
+_BINDINGS = Group(policies.GROUP, "validatingadmissionpolicybindings")
 _BLOCKING = (
     "FieldValueNotSupported",
     "FieldValueRequired",
@@ -91,10 +96,20 @@ def check(resource: Resource, obj: Object, old: Object | None) -> None:
         found += _rules(resource.schema, obj, old, blocked=any(c.reason in _BLOCKING for c in found))
     elif resource.kind == "CustomResourceDefinition":
         found += crd.check(obj)
+    elif resource.kind == "ValidatingAdmissionPolicy":
+        found += policies.check(obj)
     elif old is not None:
         found += defaults.frozen(resource.kind, old, obj)
     if found:
         raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), found)
+
+
+def judge(store: Store, request: policies.Request) -> None:
+    """ApiError with the words of an admission policy that denies the request."""
+    there = store.list(_POLICIES)
+    if there:
+        space = store.get(Key(_NAMESPACES, "", request.namespace)) if request.namespace else None
+        policies.judge(replace(request, space=space), there, store.list(_BINDINGS))
 
 
 def _rules(node: schema.Schema, obj: Object, old: Object | None, *, blocked: bool) -> list[Cause]:

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from borealis_local.errors import bad_request, conflict
+from borealis_local.machinery.policies import Request
 from borealis_local.machinery.resources import Resource
+from borealis_local.server import admission
 from borealis_local.server.store import Key, Store
 from borealis_local.server.writes import Object, Writes, finished
 
@@ -50,6 +52,7 @@ def delete(
     """Delete an object; give it as it is now, and whether it is gone."""
     live = writes.read(resource, namespace, name)
     _check_preconditions(resource, name, live, options)
+    admission.judge(store, _asked(resource, live, options))
     key = Key(resource.store, namespace, name)
     doomed = _marked(resource, live, options)
     if options.dry_run:
@@ -59,6 +62,19 @@ def delete(
     if doomed == live:
         return live, False
     return store.put(key, doomed), False
+
+
+def _asked(resource: Resource, live: Object, options: DeleteOptions) -> Request:
+    """Give a deletion as admission policies see it."""
+    return Request(
+        operation="DELETE",
+        resource=resource,
+        namespace=live["metadata"].get("namespace", ""),
+        name=live["metadata"]["name"],
+        object=None,
+        old=live,
+        dry_run=options.dry_run,
+    )
 
 
 def _check_preconditions(resource: Resource, name: str, live: Object, options: DeleteOptions) -> None:

@@ -26,6 +26,7 @@ from borealis_local.errors import (
 from borealis_local.machinery import apply as ssa
 from borealis_local.machinery import crd, managed, patches
 from borealis_local.machinery.managed import Author
+from borealis_local.machinery.policies import Request
 from borealis_local.machinery.resources import Group, Resource
 from borealis_local.server import admission
 from borealis_local.server.store import Key, Store
@@ -154,6 +155,7 @@ class Writes:
         namespace, name = new["metadata"].get("namespace", ""), new["metadata"]["name"]
         new = self._completed(resource, live, new)
         admission.check(resource, new, live)
+        admission.judge(self._store, _asked(resource, live, new, options))
         if live is not None and resource.generation and _wanted(resource, live) != _wanted(resource, new):
             new["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
         if resource.kind == "CustomResourceDefinition":
@@ -248,6 +250,20 @@ def unsupported_media(kind: str, known: str) -> ApiError:
     """415 for a content type."""
     text = f"the body of the request was in an unknown format ({kind}) - accepted media types include: {known}"
     return ApiError(415, "UnsupportedMediaType", text, {})
+
+
+def _asked(resource: Resource, live: Object | None, new: Object, options: Options) -> Request:
+    """Give a write as admission policies see it."""
+    return Request(
+        operation="CREATE" if live is None else "UPDATE",
+        resource=resource,
+        namespace=new["metadata"].get("namespace", ""),
+        name=new["metadata"]["name"],
+        object=new,
+        old=live,
+        subresource=options.subresource,
+        dry_run=options.dry_run,
+    )
 
 
 def _check_identity(resource: Resource, name: str, namespace: str, obj: Object) -> None:
