@@ -27,14 +27,31 @@ class Database:
         kind = pykube.object_factory(self.api, API, "DBCluster")
         return dict(kind.objects(self.api, namespace=self.namespace).get(name=self.name).obj)
 
+    def exists(self) -> bool:
+        """Say whether Kubernetes knows the object."""
+        kind = pykube.object_factory(self.api, API, "DBCluster")
+        return kind.objects(self.api, namespace=self.namespace).get_or_none(name=self.name) is not None
+
     def status(self) -> dict[str, Any]:
         """Give its status; empty before the operator has seen it."""
         return dict(self.raw().get("status", {}))
 
-    def condition(self, name: str) -> str:
-        """Give `True`, `False`, or `Unknown`, also when it is not there."""
-        found = [c["status"] for c in self.status().get("conditions", []) if c["type"] == name]
-        return str(found[0]) if found else "Unknown"
+    def condition(self, name: str) -> dict[str, Any]:
+        """Give a whole condition; its status is `Unknown` when it is not there."""
+        found = [dict(c) for c in self.status().get("conditions", []) if c["type"] == name]
+        return found[0] if found else {"type": name, "status": "Unknown", "reason": "", "message": ""}
+
+    def await_condition(self, name: str, status: str, *reasons: str, timeout: float) -> dict[str, Any]:
+        """Wait until a condition has this status, for one of these reasons if there are any, and give it."""
+
+        def there() -> dict[str, Any] | None:
+            seen = self.condition(name)
+            return seen if seen["status"] == status and (not reasons or seen["reason"] in reasons) else None
+
+        try:
+            return await_that(f"{name}={status} of {self.name}", there, timeout=timeout)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; conditions are {self.status().get('conditions')}") from late
 
     def whole(self, readers: int) -> dict[str, Any] | None:
         """Give the status if nothing is missing: available, six storage nodes of six, all readers ready."""

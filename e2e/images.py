@@ -35,8 +35,26 @@ def _publish(kind: Kind, image: str) -> str:
     registry = os.environ.get("KIND_REGISTRY")
     name = f"{registry}/{repository}:{digest}" if registry else f"{repository}:{digest}"
     run("docker", "tag", image, name)
-    if registry:
+    _bring(kind, name)
+    return name
+
+
+def _bring(kind: Kind, name: str) -> None:
+    if os.environ.get("KIND_REGISTRY"):
         run("docker", "push", "--quiet", name, timeout=300)
     else:
         run("kind", "load", "docker-image", name, "--name", kind.name, timeout=900)
+
+
+def renamed(kind: Kind, images: Images) -> Images:
+    """Bring the same operator and engine to the cluster under other names, as a new release would have."""
+    return Images(
+        operator=_other_name(kind, images.operator), engine=_other_name(kind, images.engine), client=images.client
+    )
+
+
+def _other_name(kind: Kind, image: str) -> str:
+    name = f"{image}-next"
+    run("docker", "tag", image, name)
+    _bring(kind, name)
     return name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from e2e.process import OUT, run
+from e2e.process import OUT, CommandFailed, run
 
 NAME = os.environ.get("KIND_CLUSTER", "borealis-e2e")
 
@@ -32,6 +32,18 @@ class Kind:
     def kubectl_command(self, *arguments: str) -> list[str]:
         """Give the words of a kubectl call, for those who start it themselves."""
         return ["kubectl", "--kubeconfig", str(self.kubeconfig), *arguments]
+
+    def nodes(self) -> list[str]:
+        """Give the names of the Kubernetes nodes."""
+        return self.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+
+    def refused(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run a kubectl call that Kubernetes must refuse, and give what it says."""
+        try:
+            self.kubectl(*arguments, stdin=stdin)
+        except CommandFailed as failed:
+            return str(failed)
+        raise AssertionError(f"not refused: kubectl {' '.join(arguments)}\n{stdin or ''}")
 
     def pause(self, node: str) -> None:
         """Freeze a Kubernetes node with all that runs on it."""
@@ -69,8 +81,10 @@ def create() -> Kind:
     if NAME in run("kind", "get", "clusters").split():
         if os.environ.get("REUSE"):
             kubeconfig.write_text(run("kind", "get", "kubeconfig", "--name", NAME))
-            for kind_of in ("dbclusters", "pods"):
-                kind.kubectl("delete", kind_of, "--all", "--timeout=100s", timeout=110, check=False)
+            kind.kubectl("apply", "--server-side", "--force-conflicts", "-f", "crds")
+            for kind_of in ("snapshots", "dbclusters", "pods"):
+                words = ("--all", "--namespace=default", "--timeout=100s")
+                kind.kubectl("delete", kind_of, *words, timeout=110, check=False)
             return kind
         delete(kind)
     command = ["kind", "create", "cluster", "--name", NAME, "--config", "kind-config.yaml", "--wait", "180s"]

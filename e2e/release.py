@@ -16,8 +16,8 @@ class Release:
 
     kind: Kind
 
-    def install(self, images: Images, *, replicas: int = 1) -> None:
-        """Install the chart and wait until the operator runs."""
+    def install(self, images: Images, *settings: str) -> None:
+        """Install or change the release with these images and `settings` (key=value); wait until the operator runs."""
         repository, tag = images.operator.rsplit(":", 1)
         strings = {
             "operator.image.repository": repository,
@@ -28,7 +28,48 @@ class Release:
         command += ["helm/borealis", "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s"]
         for key, value in strings.items():
             command += ["--set-string", f"{key}={value}"]
-        run(*command, "--set", f"operator.replicas={replicas}", timeout=240)
+        for setting in settings:
+            command += ["--set", setting]
+        run(*command, timeout=240)
+
+    def uninstall(self) -> None:
+        """Uninstall the chart and wait until the operator is gone."""
+        words = ("uninstall", "borealis", "--namespace", NAMESPACE, "--wait", "--timeout", "90s")
+        run("helm", "--kubeconfig", str(self.kind.kubeconfig), *words, timeout=120)
+
+    def notes(self) -> str:
+        """Give what the chart tells those who install it."""
+        words = ("get", "notes", "borealis", "--namespace", NAMESPACE)
+        return run("helm", "--kubeconfig", str(self.kind.kubeconfig), *words)
+
+    def pods(self) -> dict[str, str]:
+        """Give the Kubernetes node of each operator pod."""
+        form = '{range .items[*]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}'
+        told = self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", f"jsonpath={form}")
+        return dict(line.split() for line in told.splitlines() if len(line.split()) == 2)
+
+    def leader(self) -> str:
+        """Give the name of the operator pod that works; empty while there is none."""
+        form = "jsonpath={.spec.holderIdentity}"
+        return self.kind.kubectl("get", "lease", "-n", NAMESPACE, "borealis-operator", "-o", form).split("_")[0]
+
+    def lead_from(self, node: str) -> None:
+        """See to it that the operator that works runs on this Kubernetes node, and another one elsewhere."""
+        others = [other for other in self.kind.nodes() if other not in (node, self.kind.control_plane)]
+        leader = self.leader()
+        if self.pods().get(leader) == node:
+            return
+        standby = [pod for pod in self.pods() if pod != leader]
+        self.kind.kubectl("cordon", *others)
+        try:
+            self.kind.kubectl("delete", "pod", "-n", NAMESPACE, *standby)
+            await_that(f"a standby on {node}", lambda: node in self.pods().values(), timeout=30)
+            self.await_ready(90)
+        finally:
+            self.kind.kubectl("uncordon", *others)
+        self.kind.kubectl("delete", "pod", "-n", NAMESPACE, leader)
+        await_that(f"the lead of {node}", lambda: self.pods().get(self.leader()) == node, timeout=60)
+        self.await_ready(90)
 
     def processes(self) -> list[tuple[str, int]]:
         """Give the operator's processes as (Kubernetes node, process id upon it)."""

@@ -105,3 +105,11 @@ import psycopg
 with psycopg.connect(sys.argv[1]) as connection:
     print(connection.execute("SELECT count(*) FROM held").fetchone()[0])
 """
+
+# Argument: URI. Prints 1.
+ONE = """
+import sys
+import psycopg
+with psycopg.connect(sys.argv[1], connect_timeout=10) as connection:
+    print(connection.execute("SELECT 1").fetchone()[0])
+"""
