@@ -251,7 +251,7 @@ def test_the_schema_refuses_the_parameters_that_are_borealis_own() -> None:
 @pytest.mark.parametrize("name", ["fsync", "max_connections", "ssl"])
 def test_a_refused_parameter_is_named(name: str) -> None:
     causes = admit(manifest({"parameters": {name: 1, "work_mem": "32MB"}}))
-    assert [f"spec.parameters: {name}: set by Borealis itself; leave out" in cause for cause in causes] == [True]
+    assert [f"spec.parameters: {name} is set by Borealis itself; leave it out" in cause for cause in causes] == [True]
 
 
 def test_parameters_are_texts_and_whole_numbers() -> None:
