@@ -113,3 +113,41 @@ import psycopg
 with psycopg.connect(sys.argv[1], connect_timeout=10) as connection:
     print(connection.execute("SELECT 1").fetchone()[0])
 """
+
+# Arguments: URI, address instead of that of the name ("": none), file of the CA. Prints what there is, or `error`.
+VERIFY_FULL = """
+import json, sys
+import psycopg
+words = dict(enumerate(sys.argv))
+more = {"hostaddr": words[2]} if words.get(2) else {}
+try:
+    with psycopg.connect(
+        words[1], connect_timeout=10, sslmode="verify-full", sslrootcert=words.get(3, "/tmp/ca.crt"), **more
+    ) as connection:
+        query = "SELECT ssl, version, pg_is_in_recovery() FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        ssl, version, recovers = connection.execute(query).fetchone()
+        print(json.dumps({"ssl": ssl, "version": version, "recovers": recovers}))
+except psycopg.Error as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+# Argument: URI. Prints `ok`, or why there is no connection.
+ATTEMPT = """
+import sys
+import psycopg
+try:
+    psycopg.connect(sys.argv[1], connect_timeout=10).close()
+    print("ok")
+except psycopg.Error as error:
+    print(str(error).replace(chr(10), " "))
+"""
+
+# Arguments: name of a parameter, then one URI for each instance. Prints its value on each.
+SHOW = """
+import json, sys
+import psycopg
+def value(url):
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        return connection.execute("SELECT current_setting(%s)", (sys.argv[1],)).fetchone()[0]
+print(json.dumps([value(url) for url in sys.argv[2:]]))
+"""

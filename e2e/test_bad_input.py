@@ -28,7 +28,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "readers-minus-1": ({"readers": -1}, ("spec.readers", "greater than or equal to 0")),
     "engine": ({"engine": "mysql"}, ("spec.engine", "postgresql")),
     "version": ({"engineVersion": "9.6"}, ("spec.engineVersion", '"17"')),
-    "reserved-parameter": ({"parameters": {"fsync": "off"}}, ("spec.parameters", "fsync", "leave out")),
+    "reserved-parameter": ({"parameters": {"fsync": "off"}}, ("spec.parameters", "fsync", "leave it out")),
     "parameter-name": ({"parameters": {"Work Mem": "4MB"}}, ("spec.parameters", "lower case")),
     "min-above-max": (
         {"readerAutoscaling": AUTOSCALING, "readers": 1},

@@ -110,7 +110,7 @@ def test_uninstall(
 def test_restricted_namespace(scenario: Scenario, cluster: Kind, quickstart: Database, restricted: str) -> None:
     """A cluster of its user's own password in a namespace that enforces the restricted Pod Security Standard."""
     start = time.monotonic()
-    cluster.kubectl("apply", "-n", restricted, "-f", "examples/orders.yaml")
+    cluster.kubectl("apply", "-n", restricted, "-f", "examples/own-password.yaml")
     orders = Database(api=quickstart.api, namespace=restricted, name="orders")
     orders.await_whole(1, timeout=300)
     scenario.seconds = time.monotonic() - start
