@@ -32,6 +32,7 @@ WRITER: Final = "writer"
 READER: Final = "reader"
 
 TLS_ROLES: Final = ("storage", "instance", "operator")
+SERVER: Final = "server"  # no role: the certificate that PostgreSQL shows to clients
 VOLUME_KEY: Final = "volume"  # key in the volume ConfigMap
 
 
@@ -61,8 +62,13 @@ def ca_name(cluster: str) -> str:
 
 
 def tls_name(cluster: str, role: str) -> str:
-    """Name of the Secret with the leaf certificate of `role`."""
+    """Name of the Secret with the leaf certificate of `role`, or with the one of PostgreSQL (`SERVER`)."""
     return f"{cluster}-tls-{role}"
+
+
+def server_ca_name(cluster: str) -> str:
+    """Name of the Secret by which clients check PostgreSQL's certificate; it holds nothing that is secret."""
+    return f"{cluster}-server-ca"
 
 
 def writer_service(cluster: str) -> str:

@@ -1,8 +1,10 @@
 """The cluster's own authority and its leaf certificates: who may speak the log protocol, and as what.
 
-A leaf names its role in a SAN URI; the authority's key is read by the operator alone.
+A leaf names its role in a SAN URI; the authority's key is read by the operator alone. The certificate that PostgreSQL
+shows to clients names hosts and no role, and is good for a server only: whoever got hold of it is no peer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -40,19 +42,30 @@ def make_authority(cluster_uid: str) -> Pair:
 
 def issue_leaf(authority: Pair, cluster_uid: str, role: str) -> Pair:
     """Issue the certificate of one role, for both ends of a connection."""
+    uri = x509.UniformResourceIdentifier(role_uri(cluster_uid, role))
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(authority, f"borealis {role}", both, [uri])
+
+
+def issue_server(authority: Pair, hosts: Sequence[str]) -> Pair:
+    """Issue the certificate that PostgreSQL shows to clients under any of `hosts`."""
+    return _issue(authority, hosts[0], [ExtendedKeyUsageOID.SERVER_AUTH], [x509.DNSName(host) for host in hosts])
+
+
+def _issue(
+    authority: Pair, common: str, usages: Sequence[x509.ObjectIdentifier], names: Sequence[x509.GeneralName]
+) -> Pair:
     signer = serialization.load_pem_private_key(authority.key.encode(), None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the authority's key is not an elliptic curve key")
     issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
     key = ec.generate_private_key(ec.SECP256R1())
-    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    uri = x509.UniformResourceIdentifier(role_uri(cluster_uid, role))
     builder = (
-        _builder(_name(f"borealis {role}"), issuer.subject, key.public_key())
+        _builder(_name(common), issuer.subject, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )

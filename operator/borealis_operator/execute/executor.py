@@ -22,14 +22,14 @@ from borealis_operator.api.errors import (
     OperatorError,
     StateBroken,
 )
-from borealis_operator.api.names import API_VERSION, TLS_ROLES, ca_name, tls_name
-from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
+from borealis_operator.api.names import API_VERSION, SERVER, TLS_ROLES, ca_name, tls_name
+from borealis_operator.execute.certificates import Pair, issue_leaf, issue_server, make_authority
 from borealis_operator.kube.port import Kube
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan import actions as do
 from borealis_operator.plan.facts import Facts, Manifest
 from borealis_operator.render.objects import render_event
-from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master
+from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master, server_hosts
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,10 @@ class Executor:
         cluster = facts.cluster
         authority = await self._authority(facts)
         for role in roles:
-            leaf = issue_leaf(authority, cluster.uid, role)
+            if role == SERVER:
+                leaf = issue_server(authority, server_hosts(cluster))
+            else:
+                leaf = issue_leaf(authority, cluster.uid, role)
             await self._create(render_leaf(cluster, role, authority.certificate, leaf.certificate, leaf.key))
 
     async def _authority(self, facts: Facts) -> Pair:
@@ -156,7 +159,9 @@ def stands_alone(action: do.Action) -> bool:
     """Whether nothing that comes after relies on the action: one pod that a quota refuses is no reason to stop."""
     match action:
         case do.Create():
-            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance")
+            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret")
+        case do.MakeCertificates():
+            return action.roles == (SERVER,)
         case do.Patch():
             return action.kind in ("Pod", "DBInstance")
         case _:

@@ -36,8 +36,8 @@ async def observe_cluster(
     """Read everything that a pass of `cluster` may base a decision on."""
     objects = await list_objects(kube, cluster.key)
     _refuse_leftovers(objects, cluster.uid)
-    instances, nodes, password = await asyncio.gather(
-        kube.list("DBInstance", cluster.key.namespace), kube.list("Node", ""), _user_password(kube, cluster)
+    instances, nodes, user_secret = await asyncio.gather(
+        kube.list("DBInstance", cluster.key.namespace), kube.list("Node", ""), _user_secret(kube, cluster)
     )
     raw_pods = [o for (kind, _), o in objects.items() if kind == "Pod"]
     await _follow(agents, cluster, objects, raw_pods)
@@ -50,7 +50,7 @@ async def observe_cluster(
         instances=_instances(instances, cluster.name),
         volume=_volume(objects.get(("ConfigMap", volume_name(cluster.name)))),
         objects=objects,
-        user_password=password,
+        user_secret=user_secret,
         asked=asked,
     )
 
@@ -115,13 +115,13 @@ async def _follow(
     await agents.follow(cluster.key, credentials, addresses)
 
 
-async def _user_password(kube: Kube, cluster: Cluster) -> str:
+async def _user_secret(kube: Kube, cluster: Cluster) -> Object | None:
     if not cluster.spec.master_secret:
-        return ""
+        return None
     try:
-        return read_secret(await kube.get("Secret", cluster.key.namespace, cluster.spec.master_secret), "password")
-    except (NotFound, ValueError):  # ValueError: what is there is no text
-        return ""
+        return await kube.get("Secret", cluster.key.namespace, cluster.spec.master_secret)
+    except NotFound:
+        return None
 
 
 def _instances(raw: Iterable[Object], cluster: str) -> tuple[Instance, ...]:

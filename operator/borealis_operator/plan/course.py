@@ -9,6 +9,7 @@ from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch
 from borealis_operator.plan.conditions import storage_condition
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
+from borealis_operator.plan.password import master_password
 from borealis_operator.plan.status import (
     AVAILABLE,
     FAILING_OVER,
@@ -20,8 +21,7 @@ from borealis_operator.plan.status import (
 from borealis_operator.plan.steps import (
     label_roles,
     lay_foundation,
-    master_password,
-    master_trouble,
+    offer_tls,
     push_config,
     switch_endpoints,
     tend_instance_pods,
@@ -55,11 +55,12 @@ def plan_course(facts: Facts) -> Course:
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
     actions += lay_foundation(facts)
-    trouble: OperatorError | None = master_trouble(facts)
+    trouble: OperatorError | None = None
     try:
         actions += _tend(facts)
     except StateBroken as error:
         trouble = error
+    actions += offer_tls(facts)
     database, _ = _database(facts)
     delay = _delay(facts, bool(actions or database))
     return Course(actions=tuple(actions), delay=delay, hold=hold, trouble=trouble)

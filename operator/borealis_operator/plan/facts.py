@@ -113,7 +113,7 @@ class Facts:
     instances: tuple[Instance, ...] = ()
     volume: Volume | None = None
     objects: Mapping[tuple[str, str], Manifest]  # live objects by (kind, name)
-    user_password: str = ""  # of the user's own Secret, if one is named and found
+    user_secret: Manifest | None = None  # the user's own, if one is named and found
     asked: Asked | None = None
 
     @property

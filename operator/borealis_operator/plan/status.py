@@ -26,6 +26,7 @@ from borealis_operator.plan.conditions import (
     zones_condition,
 )
 from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.plan.password import password_condition
 from borealis_operator.render.objects import rfc3339
 
 CREATING: Final = "creating"
@@ -56,6 +57,7 @@ def render_status(
         told,
         storage_condition(facts),
         zones_condition(facts),
+        password_condition(facts),
         reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
     ]
     namespace = cluster.key.namespace

@@ -4,20 +4,21 @@ Order is safety: certificates before pods, a sealed configuration before instanc
 that leads to it.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from borealis_engine.contract.volume import WRITE_QUORUM, Generation, VolumeConfig
 
 from borealis_operator.api.cluster import Cluster
-from borealis_operator.api.errors import ConfigInvalid, StateBroken
+from borealis_operator.api.errors import StateBroken
 from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import (
     LABEL_CLUSTER,
     LABEL_ROLE,
     READER,
+    SERVER,
     TLS_ROLES,
     WRITER,
+    ca_name,
     master_name,
     reader_service,
     tls_name,
@@ -27,7 +28,6 @@ from borealis_operator.api.names import (
 from borealis_operator.plan.actions import (
     Action,
     Announce,
-    Apply,
     Create,
     Delete,
     MakeCertificates,
@@ -39,31 +39,16 @@ from borealis_operator.plan.actions import (
 from borealis_operator.plan.endpoints import Endpoint, decide_reader_endpoint, decide_writer_endpoint
 from borealis_operator.plan.facts import Facts, Manifest
 from borealis_operator.plan.instances import plan_instances
+from borealis_operator.plan.password import master_password
 from borealis_operator.plan.placement import choose_instance_zone, is_stand_in
 from borealis_operator.plan.replacement import plan_replacement, pod_suffix
+from borealis_operator.plan.upkeep import keep
 from borealis_operator.plan.volume import advance_config, make_config
 from borealis_operator.render.endpoints import read_slice, render_service, render_slice
 from borealis_operator.render.metadata import owner_reference
-from borealis_operator.render.objects import holds, render_instance, render_volume
+from borealis_operator.render.objects import render_instance, render_volume
 from borealis_operator.render.pods import render_instance_pod, render_pvc, render_storage_pod
-from borealis_operator.render.secrets import read_secret, render_master
-
-
-def master_password(facts: Facts) -> str:
-    """Give the master user's password: from the user's Secret if one is named, else the generated one."""
-    if facts.cluster.spec.master_secret:
-        return facts.user_password
-    live = facts.live("Secret", master_name(facts.cluster.name))
-    return read_secret(live, "password") if live else ""
-
-
-def master_trouble(facts: Facts) -> ConfigInvalid | None:
-    """Say what is wrong with the user's own Secret, which keeps nothing but the master user from being set up."""
-    named = facts.cluster.spec.master_secret
-    if not named or facts.user_password:
-        return None
-    problem = f"there is no Secret {named!r} with a text under the key 'password'"
-    return ConfigInvalid("spec.masterUserSecret.name", problem, "create it in the namespace of the DBCluster")
+from borealis_operator.render.secrets import read_secret, render_master, render_server_ca
 
 
 def lay_foundation(facts: Facts) -> Iterator[Action]:
@@ -72,13 +57,33 @@ def lay_foundation(facts: Facts) -> Iterator[Action]:
     missing = tuple(r for r in TLS_ROLES if not facts.live("Secret", tls_name(cluster.name, r)))
     if missing:
         yield MakeCertificates(roles=missing)
-    password = master_password(facts)
-    if password:
-        yield from _apply(facts, render_master(cluster, password))
-    elif not cluster.spec.master_secret:
+    if password := master_password(facts):
+        yield from keep(facts, render_master(cluster, password, _authority(facts)))
+    elif not cluster.spec.master_secret and not facts.live("Secret", master_name(cluster.name)):
         yield MakeMaster()
     for name in (writer_service(cluster.name), reader_service(cluster.name)):
-        yield from _apply(facts, render_service(cluster, name))
+        yield from keep(facts, render_service(cluster, name))
+
+
+def offer_tls(facts: Facts) -> Iterator[Action]:
+    """Give what clients need for TLS: PostgreSQL's own certificate, and a Secret of the authority to check it by.
+
+    Nothing else waits for it: pods that are made before it is there go without.
+    """
+    cluster, ca = facts.cluster, _authority(facts)
+    if ca and not facts.live("Secret", tls_name(cluster.name, SERVER)):
+        yield MakeCertificates(roles=(SERVER,))
+    if ca:
+        yield from keep(facts, render_server_ca(cluster, ca))
+
+
+def _authority(facts: Facts) -> str:
+    """Give the certificate of the cluster's authority; empty if there is none, or none that can be read."""
+    live = facts.live("Secret", ca_name(facts.cluster.name))
+    try:
+        return read_secret(live, "tls.crt") if live else ""
+    except ValueError:
+        return ""
 
 
 def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
@@ -200,12 +205,3 @@ def _endpoint(live: Manifest | None) -> Endpoint | None:
         return None
     addresses, epoch = read_slice(live)
     return Endpoint(addresses=tuple(sorted(addresses)), epoch=epoch)
-
-
-def _apply(facts: Facts, manifest: Mapping[str, Any]) -> Iterator[Action]:
-    """Make or mend an object; one of that name that is not the cluster's own is never taken over."""
-    live = facts.live(manifest["kind"], manifest["metadata"]["name"])
-    if live is None:
-        yield Create(manifest=manifest)
-    elif not holds(live, manifest):
-        yield Apply(manifest=manifest)

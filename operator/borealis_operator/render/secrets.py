@@ -10,7 +10,7 @@ from borealis_engine.contract.names import POSTGRES_PORT
 from borealis_engine.contract.status import DatabaseSpec
 
 from borealis_operator.api.cluster import Cluster
-from borealis_operator.api.names import ca_name, master_name, tls_name, writer_service
+from borealis_operator.api.names import ca_name, master_name, reader_service, server_ca_name, tls_name, writer_service
 from borealis_operator.render.metadata import Object, render_metadata
 
 DEFAULT_DATABASE = "postgres"
@@ -21,8 +21,15 @@ def writer_host(cluster: Cluster) -> str:
     return f"{writer_service(cluster.name)}.{cluster.key.namespace}.svc"
 
 
-def render_master(cluster: Cluster, password: str) -> Object:
-    """Give the Secret by which applications connect as the master user."""
+def server_hosts(cluster: Cluster) -> tuple[str, ...]:
+    """DNS names of both endpoints in all forms that a resolver in Kubernetes takes, the writer's full one first."""
+    namespace = cluster.key.namespace
+    forms = (f".{namespace}.svc", f".{namespace}.svc.cluster.local", f".{namespace}", "")
+    return tuple(f"{s}{form}" for s in (writer_service(cluster.name), reader_service(cluster.name)) for form in forms)
+
+
+def render_master(cluster: Cluster, password: str, ca: str = "") -> Object:
+    """Give the Secret by which applications connect as the master user; `ca` (PEM) as soon as there is one."""
     user, host = cluster.spec.master_username, writer_host(cluster)
     dbname = cluster.spec.database_name or DEFAULT_DATABASE
     return _secret(
@@ -36,8 +43,14 @@ def render_master(cluster: Cluster, password: str) -> Object:
             "password": password,
             "dbname": dbname,
             "uri": f"postgresql://{user}:{quote(password, safe='')}@{host}:{POSTGRES_PORT}/{dbname}",
+            **({"ca.crt": ca} if ca else {}),
         },
     )
+
+
+def render_server_ca(cluster: Cluster, certificate: str) -> Object:
+    """Give the Secret by which clients check PostgreSQL's certificate (`sslrootcert`), PEM; it may be copied freely."""
+    return _secret(cluster, server_ca_name(cluster.name), {"ca.crt": certificate})
 
 
 def render_ca(cluster: Cluster, certificate: str, key: str) -> Object:
@@ -46,7 +59,7 @@ def render_ca(cluster: Cluster, certificate: str, key: str) -> Object:
 
 
 def render_leaf(cluster: Cluster, role: str, ca: str, certificate: str, key: str) -> Object:
-    """Give the Secret of one role's leaf certificate, PEM."""
+    """Give the Secret of one role's leaf certificate, or of PostgreSQL's own (`SERVER`), PEM."""
     data = {"ca.crt": ca, "tls.crt": certificate, "tls.key": key}
     return _secret(cluster, tls_name(cluster.name, role), data)
 

@@ -20,8 +20,10 @@ async def test_a_cluster_comes_up(running: Stage) -> None:
     assert running.named("Secret") == [
         "orders-ca",
         "orders-master",
+        "orders-server-ca",
         "orders-tls-instance",
         "orders-tls-operator",
+        "orders-tls-server",
         "orders-tls-storage",
     ]
 
@@ -208,14 +210,13 @@ async def test_the_users_own_password_is_taken_over(stage: Stage) -> None:
     stage.declare({"readers": 0, "masterUserSecret": {"name": "mine"}})
     await stage.reconciler.once(KEY)
     told = {c["type"]: c for c in stage.status["conditions"]}
-    assert "spec.masterUserSecret.name" in told["Reconciled"]["message"]
-    stage.kube.put(
-        {"kind": "Secret", "metadata": {"name": "mine", "namespace": KEY.namespace}, "data": {"password": "czNjcmV0"}}
-    )
+    assert "spec.masterUserSecret.name" in told["MasterUserSecretReady"]["message"]
+    mine = {"name": "mine", "namespace": KEY.namespace}
+    stage.kube.put({"kind": "Secret", "metadata": mine, "data": {"password": "czNjcmV0ISE="}})
     await stage.settle()
     master = stage.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
-    assert master["password"] == "czNjcmV0"
-    assert set(master) == {"host", "port", "user", "username", "password", "dbname", "uri"}
+    assert master["password"] == "czNjcmV0ISE="
+    assert set(master) == {"host", "port", "user", "username", "password", "dbname", "uri", "ca.crt"}
 
 
 async def test_a_lost_volume_configuration_is_never_made_up(running: Stage) -> None:
