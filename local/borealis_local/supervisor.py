@@ -31,7 +31,7 @@ from borealis_local.engines import engine_majors
 from borealis_local.errors import CommandError, bad_request
 from borealis_local.node import kubelet, process
 from borealis_local.node.addresses import AddressBook
-from borealis_local.node.environment import Command
+from borealis_local.node.environment import IMAGE, Command
 from borealis_local.node.kubelet import Kubelet
 from borealis_local.node.power import Power
 from borealis_local.node.worker import Surroundings, log_path
@@ -55,6 +55,7 @@ LISTEN_BACKLOG = 128
 STOP_GRACE_S = 6.0
 OPERATOR_GRACE_S = 1.5
 DEFAULT_OUTAGE_S = 10.0
+OPERATOR_SETTINGS = ("BOREALIS_ENGINE_IMAGES", "BOREALIS_INSTANCE_CLASSES")  # passed on if this process has them
 
 
 def lock(state: State) -> int:
@@ -214,7 +215,8 @@ class Supervisor:
 def operator_command(state: State, identity: Identity) -> Command:
     """Give how the operator is started: by its options, like anywhere else."""
     env = {**process.base_environment(os.environ), "KUBECONFIG": str(state.kubeconfig)}
-    env["BOREALIS_ENGINE_IMAGES"] = json.dumps(dict.fromkeys(engine_majors(os.environ), "local"))
+    env["BOREALIS_ENGINE_IMAGES"] = json.dumps(dict.fromkeys(engine_majors(os.environ), IMAGE))
+    env |= {k: v for k in OPERATOR_SETTINGS if (v := os.environ.get(k))}
     return Command(argv=("borealis-operator", "--plain-logs", "--probe-address", identity.address), env=env)
 
 

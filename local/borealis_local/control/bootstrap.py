@@ -1,5 +1,6 @@
 """What a fresh local Kubernetes holds: namespaces, six nodes in three zones, a storage class."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -76,7 +77,14 @@ def node_ready(api: Api, name: str, *, ready: bool) -> None:
         "lastHeartbeatTime": stamp(),
     }
     addresses = [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}]
-    capacity = {"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "1Ti"}
+    capacity = _capacity()
     info = {"kubeletVersion": "v1.33.0+borealis-local", "operatingSystem": "linux"}
     new = {"conditions": [condition], "addresses": addresses, "nodeInfo": info}
     api.patch_status(resource, node, {**new, "capacity": capacity, "allocatable": capacity})
+
+
+def _capacity() -> dict[str, str]:
+    """Give what each node says it has: several times the machine, because processes share it and reserve nothing."""
+    processors = max(16, 4 * (os.cpu_count() or 1))
+    gibibytes = max(64, 4 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30)
+    return {"cpu": str(processors), "memory": f"{gibibytes}Gi", "pods": "110", "ephemeral-storage": "1Ti"}

@@ -7,8 +7,10 @@ a node has, then its name.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+from borealis_local.machinery.quantities import quantity, requests
 from borealis_local.machinery.selectors import label_selector, node_expression
 
 Object = Mapping[str, Any]
@@ -46,11 +48,10 @@ def place(pod: Object, cluster: Cluster) -> Placed | Unplaced:
     reasons: Counter[str] = Counter()
     fitting = []
     for node in cluster.nodes:
-        reason = _unfit(pod, node, cluster)
-        if reason is None:
+        found = _unfit(pod, node, cluster)
+        if not found:
             fitting.append(node)
-        else:
-            reasons[reason] += 1
+        reasons.update(found)
     if not fitting:
         told = ", ".join(f"{n} {r}" for r, n in sorted(reasons.items()))
         return Unplaced(f"0/{len(cluster.nodes)} nodes are available: {told}.")
@@ -79,8 +80,8 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 # --- filters ------------------------------------------------------------------------------------------------------
 
 
-def _unfit(pod: Object, node: Object, cluster: Cluster) -> str | None:
-    """Give the first reason why a node will not do."""
+def _unfit(pod: Object, node: Object, cluster: Cluster) -> Sequence[str]:
+    """Give why a node will not do: the first of these reasons, or every resource that it is short of."""
     checks: tuple[tuple[Callable[[Object, Object, Cluster], bool], str], ...] = (
         (_unschedulable, "node(s) were unschedulable"),
         (_not_ready, "node(s) had untolerated taint {node.kubernetes.io/not-ready: }"),
@@ -89,7 +90,25 @@ def _unfit(pod: Object, node: Object, cluster: Cluster) -> str | None:
         (_crowded_out, "node(s) didn't match pod anti-affinity rules"),
         (_uneven, "node(s) didn't match pod topology spread constraints"),
     )
-    return next((reason for check, reason in checks if check(pod, node, cluster)), None)
+    first = next((reason for check, reason in checks if check(pod, node, cluster)), None)
+    return [first] if first else _short(pod, node, cluster)
+
+
+def _short(pod: Object, node: Object, cluster: Cluster) -> list[str]:
+    """Give a reason for each resource of which the node has less left than the pod asks for."""
+    has = {k: quantity(v) for k, v in ((node.get("status") or {}).get("allocatable") or {}).items()}
+    if not has:
+        return []  # it has told nothing yet
+    for other in cluster.pods:
+        if other["spec"]["nodeName"] == node["metadata"]["name"] and not _ended(other):
+            for name, amount in requests(other).items():
+                has[name] = has.get(name, Decimal(0)) - amount
+    wanted = requests(pod)
+    return [f"Insufficient {name}" for name in sorted(wanted) if wanted[name] > has.get(name, 0)]
+
+
+def _ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _unschedulable(_: Object, node: Object, __: Cluster) -> bool:

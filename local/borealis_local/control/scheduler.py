@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from borealis_local.control.placement import Cluster, Placed, place
+from borealis_local.control.provisioner import PROVISIONER
 from borealis_local.machinery.resources import Group
 from borealis_local.server.api import CONTROL, Api
 from borealis_local.server.store import Key
@@ -12,7 +13,8 @@ from borealis_local.server.writes import stamp
 Object = Mapping[str, Any]
 PODS, NODES = Group("", "pods"), Group("", "nodes")
 CLAIMS, VOLUMES = Group("", "persistentvolumeclaims"), Group("", "persistentvolumes")
-GROUPS = frozenset({PODS, NODES, CLAIMS, VOLUMES})
+CLASSES = Group("storage.k8s.io", "storageclasses")
+GROUPS = frozenset({PODS, NODES, CLAIMS, VOLUMES, CLASSES})
 
 
 class Scheduler:
@@ -35,6 +37,11 @@ class Scheduler:
             self._unschedulable(pod, f'persistentvolumeclaim "{missing[0]}" not found')
             return
         store = self._api.store
+        if any(self._never_bound(pod, c) for c in _claims(pod)):
+            count = len(store.list(NODES))
+            told = f"0/{count} nodes are available: pod has unbound immediate PersistentVolumeClaims."
+            self._unschedulable(pod, told)
+            return
         bound = [p for p in store.list(PODS) if p["spec"].get("nodeName")]
         cluster = Cluster(nodes=store.list(NODES), pods=bound, volumes=self._volumes(pod))
         choice = place(pod, cluster)
@@ -45,6 +52,14 @@ class Scheduler:
 
     def _claim(self, pod: Object, name: str) -> Object | None:
         return self._api.store.get(Key(CLAIMS, pod["metadata"]["namespace"], name))
+
+    def _never_bound(self, pod: Object, name: str) -> bool:
+        """Whether a claim waits for a volume that nobody will make: its class is none, or not of this machine."""
+        claim = self._claim(pod, name)
+        if claim is None or claim["spec"].get("volumeName"):
+            return False
+        found = self._api.store.get(Key(CLASSES, "", claim["spec"].get("storageClassName") or ""))
+        return found is None or found["provisioner"] != PROVISIONER
 
     def _volumes(self, pod: Object) -> list[Object]:
         claims = [c for n in _claims(pod) if (c := self._claim(pod, n)) is not None]

@@ -106,6 +106,24 @@ def _policy(obj: Object) -> Object:
     return filled
 
 
+_AT_ONCE = {"type": "Percent", "value": 100, "periodSeconds": 15}
+_SCALING = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}, _AT_ONCE],
+    },
+    "scaleDown": {"selectPolicy": "Max", "policies": [_AT_ONCE]},
+}
+
+
+def _autoscaler(obj: Object) -> Object:
+    obj = _under(obj, "spec", minReplicas=1)
+    if behavior := obj["spec"].get("behavior"):
+        obj["spec"]["behavior"] = {way: {**rules, **(behavior.get(way) or {})} for way, rules in _SCALING.items()}
+    return obj
+
+
 _FILLERS = {
     "Pod": _pod,
     "Service": _service,
@@ -115,6 +133,7 @@ _FILLERS = {
     "Namespace": _namespace,
     "StorageClass": _class,
     "ValidatingAdmissionPolicy": _policy,
+    "HorizontalPodAutoscaler": _autoscaler,
 }
 
 

@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from borealis_local.errors import PodError
 from borealis_local.machinery.resources import dig
@@ -17,6 +17,7 @@ from borealis_local.node.paths import Rewriter
 
 Object = Mapping[str, Any]
 Lookup = Callable[[str, str], Object | None]  # kind ("Secret" or "ConfigMap"), name -> object
+IMAGE: Final = "local"  # the only image there is: this machine's own programs
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z0-9_.-]+)\)")
 _FIELD_KEY = re.compile(r"^metadata\.(labels|annotations)\['([^']+)'\]$")
 
@@ -42,6 +43,8 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 
 def command(container: Object, pod: Object, *, base: Mapping[str, str], lookup: Lookup, paths: Rewriter) -> Command:
     """Give what to execute for a container; PodError if it cannot be told."""
+    if container.get("image", IMAGE) != IMAGE:
+        raise _not_pulled(str(container["image"]))
     env = variables(container, pod, lookup=lookup, paths=paths)
     words = [*container.get("command", ()), *container.get("args", ())]
     if not container.get("command"):
@@ -51,6 +54,11 @@ def command(container: Object, pod: Object, *, base: Mapping[str, str], lookup: 
         )
     argv = [expand(w, env) for w in paths.texts(words)]
     return Command(argv=tuple(argv), env={**base, **env})
+
+
+def _not_pulled(image: str) -> PodError:
+    why = f"local mode pulls no images: it has this machine's own programs only, under the name {IMAGE}"
+    return PodError("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {why}')
 
 
 def variables(container: Object, pod: Object, *, lookup: Lookup, paths: Rewriter) -> dict[str, str]:

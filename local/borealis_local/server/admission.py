@@ -7,6 +7,7 @@ from typing import Any
 
 from borealis_local.errors import Cause, bad_request, invalid
 from borealis_local.machinery import cel, crd, defaults, policies, schema
+from borealis_local.machinery.quantities import requests
 from borealis_local.machinery.resources import Group, Resource
 from borealis_local.server.store import Key, Store
 
@@ -98,10 +99,20 @@ def check(resource: Resource, obj: Object, old: Object | None) -> None:
         found += crd.check(obj)
     elif resource.kind == "ValidatingAdmissionPolicy":
         found += policies.check(obj)
+    elif resource.kind == "Pod" and old is None:
+        _check_quantities(obj)
     elif old is not None:
         found += defaults.frozen(resource.kind, old, obj)
     if found:
         raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), found)
+
+
+def _check_quantities(pod: Object) -> None:
+    try:
+        requests(pod)
+    except ValueError as error:
+        text = f'Pod in version "v1" cannot be handled as a Pod: {error}'
+        raise bad_request(text) from error
 
 
 def judge(store: Store, request: policies.Request) -> None:

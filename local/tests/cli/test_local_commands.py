@@ -26,7 +26,7 @@ POD = {
         "containers": [
             {
                 "name": "c",
-                "image": "none",
+                "image": "local",
                 "command": [sys.executable, "-c", "import time; print('hello', flush=True); time.sleep(600)"],
             }
         ],

@@ -118,3 +118,42 @@ def test_spread_constraints() -> None:
     choice = place(pod(topologySpreadConstraints=[rule]), cluster(*there))
     assert isinstance(choice, Placed)
     assert zone_of(choice.node) == "zone-c"
+
+
+def sized(name: str, cpu: str, memory: str) -> dict[str, Any]:
+    return {**node(name), "status": {"allocatable": {"cpu": cpu, "memory": memory}}}
+
+
+def asking(on: str = "", **requests: str) -> dict[str, Any]:
+    return pod(on=on, containers=[{"name": "c", "resources": {"requests": requests}}])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (asking(cpu="500m", memory="1Gi"), None),
+        (asking(cpu="501m"), "0/2 nodes are available: 2 Insufficient cpu."),
+        (asking(memory="1.5Gi"), "0/2 nodes are available: 2 Insufficient memory."),
+        (asking(cpu="2", memory="3Gi"), "0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory."),
+        (asking(gpu="1"), "0/2 nodes are available: 2 Insufficient gpu."),
+        (pod(containers=[{"name": "c", "resources": {"limits": {"cpu": "4"}}}]), "Insufficient cpu"),
+        (pod(containers=[], initContainers=[{"name": "i", "resources": {"requests": {"cpu": "4"}}}]), "Insufficient"),
+    ],
+    ids=["fits", "cpu", "memory", "both", "other", "limit", "init"],
+)
+def test_requests_count(wanted: dict[str, Any], told: str | None) -> None:
+    nodes = [sized("node-1", "1", "2Gi"), sized("node-2", "1500m", "2Gi")]
+    there = cluster(
+        asking(on="node-1", cpu="0.5", memory="1Gi"), asking(on="node-2", cpu="1", memory="1Gi"), nodes=nodes
+    )
+    choice = place(wanted, there)
+    if told is None:
+        assert isinstance(choice, Placed)
+    else:
+        assert isinstance(choice, Unplaced)
+        assert told in choice.message
+
+
+def test_a_pod_that_has_ended_reserves_nothing() -> None:
+    ended = {**asking(on="node-1", cpu="1"), "status": {"phase": "Succeeded"}}
+    assert place(asking(cpu="1"), cluster(ended, nodes=[sized("node-1", "1", "1Gi")])) == Placed("node-1")

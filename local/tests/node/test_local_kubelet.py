@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from borealis_local.control.bootstrap import NODES
 from borealis_local.control.provisioner import GROUPS as PROVISIONER_GROUPS
-from borealis_local.control.provisioner import Provisioner
+from borealis_local.control.provisioner import PROVISIONER, Provisioner
 from borealis_local.control.scheduler import GROUPS as SCHEDULER_GROUPS
 from borealis_local.control.scheduler import Scheduler
 from borealis_local.node import kubelet, process, shim
@@ -77,7 +77,7 @@ class Machine:
         """Create a pod that runs Python code."""
         spec = container.pop("spec", {})
         words = [sys.executable, "-c", code, *arguments]
-        main = {"name": "main", "image": "none", "command": words, **container}
+        main = {"name": "main", "image": "local", "command": words, **container}
         self.api.make("Pod", name, spec={"terminationGracePeriodSeconds": 5, **spec, "containers": [main]})
 
     async def until(self, condition: Callable[[], Any], what: str = "condition") -> Any:
@@ -239,11 +239,40 @@ async def test_a_failing_liveness_probe_restarts(machine: Machine) -> None:
 
 async def test_init_containers_come_first(machine: Machine) -> None:
     mounts, volumes = [{"name": "v", "mountPath": "/v"}], [{"name": "v", "emptyDir": {}}]
-    init = {"name": "init", "image": "none", "command": ["touch", "/v/made"], "volumeMounts": mounts}
+    init = {"name": "init", "image": "local", "command": ["touch", "/v/made"], "volumeMounts": mounts}
     code = "import os, sys; assert os.path.exists(sys.argv[1]); " + SLEEP
     machine.pod("p", code, "/v/made", volumeMounts=mounts, spec={"volumes": volumes, "initContainers": [init]})
     await machine.until(lambda: machine.is_ready("p"))
     assert machine.container("p")["restartCount"] == 0
+
+
+async def test_an_image_that_is_not_there_is_backed_off_from(machine: Machine) -> None:
+    machine.pod("p", SLEEP, image="example.org/other:1")
+    waiting = lambda: machine.container("p").get("state", {}).get("waiting", {})  # noqa: E731
+    await machine.until(lambda: waiting().get("reason") == "ImagePullBackOff")
+    assert waiting()["message"].startswith('Back-off pulling image "example.org/other:1": ErrImagePull: local mode')
+    assert machine.status("p")["phase"] == "Pending"
+    assert machine.processes("p") == []
+
+
+async def test_a_pod_waits_for_a_claim_that_no_class_serves(machine: Machine) -> None:
+    claim = {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {}}
+    machine.api.make("PersistentVolumeClaim", "c", spec=claim)
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+    machine.pod("p", SLEEP, spec={"volumes": volumes})
+    told = lambda: machine.status("p").get("conditions", [{}])[0]  # noqa: E731
+    await machine.until(lambda: told().get("reason") == "Unschedulable")
+    assert told()["message"] == "0/6 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    assert machine.api.find("PersistentVolumeClaim", "c")["status"]["phase"] == "Pending"
+    machine.api.make("StorageClass", "fast", api="storage.k8s.io/v1", provisioner=PROVISIONER)
+    await machine.until(lambda: machine.is_ready("p"))
+
+
+async def test_a_pod_that_fits_no_node_waits(machine: Machine) -> None:
+    machine.pod("p", SLEEP, resources={"requests": {"cpu": "5000"}})
+    told = lambda: machine.status("p").get("conditions", [{}])[0]  # noqa: E731
+    await machine.until(lambda: told().get("reason") == "Unschedulable")
+    assert told()["message"] == "0/6 nodes are available: 6 Insufficient cpu."
 
 
 async def test_secrets_are_private_files_that_follow_the_secret(machine: Machine) -> None:
