@@ -151,3 +151,46 @@ def value(url):
         return connection.execute("SELECT current_setting(%s)", (sys.argv[1],)).fetchone()[0]
 print(json.dumps([value(url) for url in sys.argv[2:]]))
 """
+
+# Arguments: URI, number of threads. Keeps that many connections busy, each for a moment only, until it is ended.
+BUSY = """
+import sys, threading, time
+import psycopg
+def work():
+    while True:
+        try:
+            with psycopg.connect(sys.argv[1], connect_timeout=5, autocommit=True) as connection:
+                end = time.monotonic() + 3
+                while time.monotonic() < end:
+                    connection.execute("SELECT sum(sqrt(n)) FROM generate_series(1, 100000) n")
+        except psycopg.Error:
+            time.sleep(0.1)
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=work).start()
+"""
+
+# Argument: URI. Prints `open`, connects anew until a line comes, and prints how often that went well, and the errors.
+CONNECT = """
+import collections, json, select, sys, time
+import psycopg
+errors, opened = collections.Counter(), 0
+print("open")
+while not select.select([sys.stdin], [], [], 0.1)[0]:
+    try:
+        with psycopg.connect(sys.argv[1], connect_timeout=5, autocommit=True) as connection:
+            connection.execute("SELECT 1")
+        opened += 1
+    except psycopg.Error as error:
+        errors[f"{type(error).__name__}: {error}".split(chr(10))[0]] += 1
+print(json.dumps({"opened": opened, "errors": errors}))
+"""
+
+# Argument: URI of the writer endpoint. Commits, and prints a position in the log up to which the commit reaches.
+COMMITTED = """
+import sys
+import psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS pinned (id int)")
+    connection.execute("INSERT INTO pinned VALUES (1)")
+    print(connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0])
+"""

@@ -1,4 +1,4 @@
-"""PostgreSQL's parameters under load: nobody notices a reload; a restart takes the readers first and the writer last."""
+"""PostgreSQL's parameters under load: nobody notices a reload; restarts take the readers first, the writer last."""
 
 import json
 import time
