@@ -7,6 +7,7 @@ from e2e.kind import Kind
 from e2e.process import run
 
 MAJOR = "17"
+LIMITS_MB = {"operator": 200, "engine": 400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,17 @@ class Images:
 def publish(kind: Kind) -> Images:
     """Build all images and bring them to the cluster."""
     run("make", "images", timeout=1800)
+    refuse_large(_built())
     names = [_publish(kind, image) for image in _built()]
     return Images(operator=names[0], engine=names[1], client=names[2])
+
+
+def refuse_large(images: list[str]) -> None:
+    """AssertionError for an image that is larger than it may be: what makes it so is seldom needed to run."""
+    for image in images:
+        limit = LIMITS_MB.get(image.rsplit(":", 1)[0].rsplit("/", 1)[-1])
+        size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", image)) // 1_000_000
+        assert limit is None or size < limit, f"{image} has {size} MB, at most {limit} are allowed"
 
 
 def _built() -> list[str]:

@@ -3,9 +3,11 @@
 ARG BASE=debian:trixie-slim
 
 FROM $BASE AS python
-RUN apt-get update \
+# Left out: what only people read, and the interpreter's own tests and help.
+RUN printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim \
+ && apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/lib/python3*/test /usr/lib/python3*/pydoc_data
 
 FROM python AS wanted
 WORKDIR /src
@@ -21,7 +23,8 @@ RUN python3 -m venv --without-pip /opt/borealis && python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --no-cache-dir --constraint /src/constraints.txt hatchling
 COPY --from=wanted /src/requirements.txt /src/
 RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir \
-    --constraint /src/constraints.txt --requirement /src/requirements.txt
+    --constraint /src/constraints.txt --requirement /src/requirements.txt \
+ && find /opt/borealis -type f -name '*.[ch]' -delete -o -type f -name '*.py[xi]' -delete -o -type f -name '*.pxd' -delete
 
 FROM dependencies AS project
 WORKDIR /src
@@ -31,15 +34,18 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 
 FROM python
 ARG PG_MAJOR=17
-# No cluster of Debian's own is made, and what only JIT needs is left out: PostgreSQL runs without it when it is not there.
+# No cluster of Debian's own is made. Left out: what only JIT needs, for PostgreSQL runs without it when it is not there;
+# sources of locales; Perl beyond its base, which only Debian's wrappers of the client programs want: the programs
+# themselves come first in the path.
 RUN mkdir -p /etc/postgresql-common \
  && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf \
- && printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' \
-      '/usr/lib/*/libLLVM*' '/usr/lib/llvm-*' '/usr/lib/postgresql/*/lib/bitcode/*' \
-      '/usr/lib/postgresql/*/lib/llvmjit*' > /etc/dpkg/dpkg.cfg.d/slim \
+ && printf 'path-exclude=%s\n' '/usr/lib/*/libLLVM*' '/usr/lib/*/libz3*' '/usr/lib/llvm-*' \
+      '/usr/lib/postgresql/*/lib/bitcode/*' '/usr/lib/postgresql/*/lib/llvmjit*' '/usr/share/i18n/*' \
+      >> /etc/dpkg/dpkg.cfg.d/slim \
  && apt-get update \
  && apt-get install -y --no-install-recommends "postgresql-$PG_MAJOR" \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+ && ln -s /usr/lib/postgresql/$PG_MAJOR/bin/* /usr/local/bin/ \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/share/perl /usr/lib/*/perl
 RUN groupadd --gid 10001 borealis && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin borealis
 ENV PATH=/opt/borealis/bin:/usr/local/bin:/usr/bin:/bin PG_BIN=/usr/lib/postgresql/$PG_MAJOR/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -3,9 +3,11 @@
 ARG BASE=debian:trixie-slim
 
 FROM $BASE AS python
-RUN apt-get update \
+# Left out: what only people read, and the interpreter's own tests and help.
+RUN printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim \
+ && apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/lib/python3*/test /usr/lib/python3*/pydoc_data
 
 FROM python AS wanted
 WORKDIR /src
@@ -20,13 +22,9 @@ COPY constraints.txt /src/
 RUN python3 -m venv --without-pip /opt/borealis && python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --no-cache-dir --constraint /src/constraints.txt hatchling
 COPY --from=wanted /src/requirements.txt /src/
-# The Kubernetes client is large: its blocking half is not used, and of the rest only what is imported is compiled.
-RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-compile \
+RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir \
     --constraint /src/constraints.txt --requirement /src/requirements.txt \
- && cd /opt/borealis/lib/python3*/site-packages/kubernetes/client \
- && find api models -name '*.py' ! -name __init__.py -delete \
- && python3 -m compileall -q -x '/kubernetes/' /opt/borealis/lib \
- && /opt/borealis/bin/python -c 'import kubernetes.aio.client, kubernetes.aio.config'
+ && find /opt/borealis -type f -name '*.[ch]' -delete -o -type f -name '*.py[xi]' -delete -o -type f -name '*.pxd' -delete
 
 FROM dependencies AS project
 WORKDIR /src
