@@ -107,7 +107,7 @@ def _policy(obj: Object) -> Object:
 
 
 _AT_ONCE = {"type": "Percent", "value": 100, "periodSeconds": 15}
-_SCALING = {
+_SCALING: Mapping[str, Object] = {
     "scaleUp": {
         "stabilizationWindowSeconds": 0,
         "selectPolicy": "Max",

@@ -18,7 +18,7 @@ def quantity(told: Any) -> Decimal:
         raise ValueError(f"{told!r} is no quantity such as 500m or 4Gi")
     number, suffix = Decimal(match[1]), match[2] or ""
     if suffix in _BINARY:
-        return number * 1024 ** _BINARY[suffix]
+        return number * Decimal(1024) ** _BINARY[suffix]
     if suffix in _DECIMAL:
         return number.scaleb(_DECIMAL[suffix])
     return number * Decimal(f"1{suffix}")
