@@ -42,8 +42,10 @@ from borealis_operator.plan.instances import plan_instances
 from borealis_operator.plan.password import master_password
 from borealis_operator.plan.placement import choose_instance_zone, is_stand_in
 from borealis_operator.plan.replacement import plan_replacement, pod_suffix
+from borealis_operator.plan.settings import wanted_settings
 from borealis_operator.plan.upkeep import keep
 from borealis_operator.plan.volume import advance_config, make_config
+from borealis_operator.render.clients import equip
 from borealis_operator.render.endpoints import read_slice, render_service, render_slice
 from borealis_operator.render.metadata import owner_reference
 from borealis_operator.render.objects import render_instance, render_volume
@@ -170,9 +172,18 @@ def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
         placed.append(zone)
         name = f"{instance.name}-{pod_suffix(facts.entropy, instance.name)}"
         pinned = not is_stand_in(zone)
-        yield Create(
-            manifest=render_instance_pod(cluster, instance.name, name, config, zone=zone, pinned=pinned, avoid=avoid)
+        pod = render_instance_pod(
+            cluster,
+            instance.name,
+            name,
+            config,
+            zone=zone,
+            pinned=pinned,
+            avoid=avoid,
+            resources=cluster.spec.resources,
         )
+        server_tls = facts.live("Secret", tls_name(cluster.name, SERVER)) is not None
+        yield Create(manifest=equip(pod, wanted_settings(facts), server_tls=server_tls))
 
 
 def label_roles(facts: Facts) -> Iterator[Action]:

@@ -10,6 +10,7 @@ from typing import Final
 from borealis_engine.contract import names
 from borealis_engine.contract.volume import Member, VolumeConfig
 
+from borealis_operator.api.classes import Resources
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.names import (
     ANNOTATION_ZONE,
@@ -23,6 +24,7 @@ from borealis_operator.api.names import (
     tls_name,
 )
 from borealis_operator.render.metadata import Object, render_metadata
+from borealis_operator.render.resources import ANNOTATION_RESOURCES, describe_resources, render_resources
 
 USER: Final = 10001
 TLS_PATH: Final = "/etc/borealis/tls"
@@ -67,7 +69,15 @@ def render_storage_pod(cluster: Cluster, member: Member, config: VolumeConfig, *
 
 
 def render_instance_pod(
-    cluster: Cluster, instance: str, name: str, config: VolumeConfig, *, zone: str, pinned: bool, avoid: Collection[str]
+    cluster: Cluster,
+    instance: str,
+    name: str,
+    config: VolumeConfig,
+    *,
+    zone: str,
+    pinned: bool,
+    avoid: Collection[str],
+    resources: Resources,
 ) -> Object:
     """Give a pod of one DBInstance: nothing durable in it, and not on the nodes to `avoid`."""
     env = {
@@ -88,10 +98,10 @@ def render_instance_pod(
         {"name": "run", "mountPath": RUN_PATH},
         {"name": "shm", "mountPath": SHM_PATH},
     ]
-    if resources := _resources(cluster):
-        container["resources"] = resources
+    container["resources"] = render_resources(resources)
     pod = _pod(cluster, name, INSTANCE, container, volumes, zone=zone, pinned=pinned, grace=30, avoid=avoid)
     pod["metadata"]["labels"][LABEL_INSTANCE] = instance
+    pod["metadata"]["annotations"][ANNOTATION_RESOURCES] = describe_resources(resources)
     return pod
 
 
@@ -150,13 +160,6 @@ def _probe(path: str, *, period: int, failures: int) -> Object:
 
 def _secret_volume(cluster: Cluster, role: str) -> Object:
     return {"name": "tls", "secret": {"secretName": tls_name(cluster.name, role), "defaultMode": 0o440}}
-
-
-def _resources(cluster: Cluster) -> Object:
-    asked = cluster.spec.resources
-    requests = {k: v for k, v in (("cpu", asked.cpu), ("memory", asked.memory)) if v}
-    limits = {"memory": asked.memory} if asked.memory else {}
-    return {k: v for k, v in (("requests", requests), ("limits", limits)) if v}
 
 
 def _pod(
