@@ -25,6 +25,7 @@ from borealis_operator.main.health import Health
 from borealis_operator.main.logs import set_up_logs
 from borealis_operator.observe.links import AgentLinks
 from borealis_operator.reconcile.kicks import Kicks
+from borealis_operator.reconcile.metrics import LEADER
 from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
 
@@ -142,6 +143,7 @@ async def lead(options: Options, catalogue: Catalogue, api: ApiServer, health: H
     await lease.acquire()
     log.info("%s holds the Lease %s/%s", holder, options.lease_namespace, options.lease_name)
     health.leading = True
+    LEADER.set(1)
     keeper = asyncio.create_task(lease.keep(), name="lease")
     keeper.add_done_callback(_exit_on_loss)
     try:

@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from borealis_operator.reconcile.context import CLUSTER
+
 FIELDS: Final = ("cluster", "node", "epoch", "lsn")
 
 
@@ -20,7 +22,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {name: str(value) for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        known = {"cluster": CLUSTER.get() or None} | record.__dict__
+        line |= {name: str(value) for name in FIELDS if (value := known.get(name)) is not None}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
