@@ -84,6 +84,7 @@ class StorageStatus(Wire):
     epoch: int = 0  # last epoch whose start entry it holds
     flush_lsn: int = 0
     durable_lsn: int = 0
+    log_start: int = 0  # first byte of the log that it keeps
     has_image: bool = False
     generation: int = 0
     revision: int = 0

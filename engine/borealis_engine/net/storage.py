@@ -111,6 +111,7 @@ class StorageNode:
             epoch=durable.epoch,
             flush_lsn=durable.flush,
             durable_lsn=node.readable,
+            log_start=durable.start,
             has_image=bool(node.images),
             generation=node.config.generation,
             revision=node.config.revision,

@@ -15,6 +15,7 @@ class Snapshot:
     status: Raw
     uid: str = ""
     generation: int = 1
+    version: str = ""  # resourceVersion
     created: float = 0.0  # seconds since 1970
     deleting: bool = False
 
@@ -29,6 +30,7 @@ def parse_snapshot(raw: Raw) -> Snapshot:
         status=section(raw, "status"),
         uid=str(meta.get("uid", "")),
         generation=int(meta.get("generation", 1)),
+        version=str(meta.get("resourceVersion", "")),
         created=timestamp(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
     )

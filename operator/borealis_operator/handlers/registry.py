@@ -16,9 +16,10 @@ from borealis_operator.api.names import GROUP, LABEL_CLUSTER, LABEL_MANAGED, MAN
 from borealis_operator.kube.credentials import find_credentials
 from borealis_operator.kube.port import Kube
 from borealis_operator.reconcile.kicks import Kicks
+from borealis_operator.reconcile.metrics import CLUSTERS
 from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
-from borealis_operator.reconcile.snapshots import tend_snapshot
+from borealis_operator.reconcile.snapshots import tend_orphan
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,11 @@ def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
     @kopf.on.delete(GROUP, VERSION, "dbclusters", registry=registry)
     async def remove(namespace: str | None, name: str, **_: Any) -> None:
         key = ClusterKey(namespace=namespace or "", name=name)
-        while not await _remove_once(wiring, key):
-            await wiring.kicks.wait(key, timeout=REMOVAL_S)
+        wiring.kicks.expect(key)
+        while (delay := await _remove_once(wiring, key)) is not None:
+            await wiring.kicks.wait(key, timeout=delay)
         wiring.kicks.forget(key)
+        CLUSTERS.forget(key)
         log.info("%s is deleted", key)
 
 
@@ -89,13 +92,16 @@ async def _stop(stopped: kopf.DaemonStopped) -> None:
     await stopped.wait(None)
 
 
-async def _remove_once(wiring: Wiring, key: ClusterKey) -> bool:
+async def _remove_once(wiring: Wiring, key: ClusterKey) -> float | None:
+    """Serve on while Snapshots hold the cluster, else remove what is due; None when nothing is left."""
     try:
-        return await wiring.remover.once(key)
+        if await wiring.remover.held(key):
+            return await wiring.reconciler.once(key)
+        return None if await wiring.remover.once(key) else REMOVAL_S
     except KubeError as error:
         log.warning("deletion of %s: %s", key, error)
         await asyncio.sleep(REMOVAL_S)
-        return False
+        return REMOVAL_S
 
 
 def _wire_children(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
@@ -113,10 +119,12 @@ def _wire_children(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
 
 def _wire_snapshots(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
     @kopf.on.event(GROUP, VERSION, "snapshots", registry=registry)
-    async def snapshot(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+    async def snapshot(event: kopf.RawEvent, namespace: str | None, body: kopf.Body, **_: Any) -> None:
+        name = str(section(body, "spec").get("clusterName", ""))
+        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=name))
         if event["type"] == "DELETED":
             return
         try:
-            await tend_snapshot(wiring.kube, dict(body), now=time.time())
+            await tend_orphan(wiring.kube, dict(body), now=time.time())
         except KubeError as error:
             log.warning("status of a Snapshot: %s", error)

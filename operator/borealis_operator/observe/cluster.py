@@ -7,8 +7,9 @@ from typing import Any, Final
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import Cluster, ClusterKey
-from borealis_operator.api.errors import NameTaken, NotFound, StateBroken
+from borealis_operator.api.errors import ConfigInvalid, NameTaken, NotFound, StateBroken
 from borealis_operator.api.fields import section, timestamp
+from borealis_operator.api.forgiving import Faults, forgive
 from borealis_operator.api.instance import Instance, parse_instance
 from borealis_operator.api.names import (
     ANNOTATION_ZONE,
@@ -22,9 +23,11 @@ from borealis_operator.api.names import (
     tls_name,
     volume_name,
 )
+from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube, Object
 from borealis_operator.observe.port import Agents, Credentials
 from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
+from borealis_operator.render.clients import ANNOTATION_SETTINGS
 from borealis_operator.render.secrets import read_secret
 
 OWN_KINDS: Final = ("Pod", "PersistentVolumeClaim", "Service", "EndpointSlice", "Secret", "ConfigMap")
@@ -36,22 +39,28 @@ async def observe_cluster(
     """Read everything that a pass of `cluster` may base a decision on."""
     objects = await list_objects(kube, cluster.key)
     _refuse_leftovers(objects, cluster.uid)
-    instances, nodes, user_secret = await asyncio.gather(
-        kube.list("DBInstance", cluster.key.namespace), kube.list("Node", ""), _user_secret(kube, cluster)
+    instances, nodes, snapshots, user_secret = await asyncio.gather(
+        kube.list("DBInstance", cluster.key.namespace),
+        kube.list("Node", ""),
+        kube.list("Snapshot", cluster.key.namespace),
+        _user_secret(kube, cluster),
     )
     raw_pods = [o for (kind, _), o in objects.items() if kind == "Pod"]
     await _follow(agents, cluster, objects, raw_pods)
+    parsed = _instances(instances, cluster.name)
     return Facts(
         cluster=cluster,
         now=now,
         entropy=entropy,
-        nodes=tuple(_node(n) for n in nodes),
+        nodes=tuple(read_node(n) for n in nodes),
         pods=tuple(read_pod(p, agents.latest(p["metadata"]["uid"])) for p in raw_pods),
-        instances=_instances(instances, cluster.name),
+        instances=tuple(instance for instance, _ in parsed),
         volume=_volume(objects.get(("ConfigMap", volume_name(cluster.name)))),
         objects=objects,
         user_secret=user_secret,
         asked=asked,
+        snapshots=read_snapshots(snapshots, cluster.name),
+        faults=tuple(fault for _, faults in parsed for fault in faults),
     )
 
 
@@ -93,6 +102,7 @@ def read_pod(raw: Object, agent: Agent) -> Pod:
         created=timestamp(metadata.get("creationTimestamp")),
         role=labels.get(LABEL_ROLE, ""),
         agent=agent,
+        settings=annotations.get(ANNOTATION_SETTINGS),
     )
 
 
@@ -124,12 +134,24 @@ async def _user_secret(kube: Kube, cluster: Cluster) -> Object | None:
         return None
 
 
-def _instances(raw: Iterable[Object], cluster: str) -> tuple[Instance, ...]:
-    own = [i for i in raw if section(i, "spec").get("clusterName") == cluster]
-    return tuple(sorted((parse_instance(i) for i in own), key=lambda i: i.name))
+def _instances(raw: Iterable[Object], cluster: str) -> list[tuple[Instance, Faults]]:
+    """Give the DBInstances of a cluster by name, and what is wrong with each."""
+    own = [forgive(parse_instance, i) for i in raw if section(i, "spec").get("clusterName") == cluster]
+    told = [
+        (i, tuple(ConfigInvalid(f"{f.field} of DBInstance {i.name}", f.problem, f.remedy) for f in wrong))
+        for i, wrong in own
+    ]
+    return sorted(told, key=lambda pair: pair[0].name)
 
 
-def _node(raw: Object) -> Node:
+def read_snapshots(raw: Iterable[Object], cluster: str) -> tuple[Snapshot, ...]:
+    """Give the Snapshots of a cluster, by name."""
+    own = [parse_snapshot(s) for s in raw if section(s, "spec").get("clusterName") == cluster]
+    return tuple(sorted(own, key=lambda s: s.name))
+
+
+def read_node(raw: Object) -> Node:
+    """Read a live Node."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
     conditions: dict[str, Any] = {

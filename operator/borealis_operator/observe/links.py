@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from borealis_engine.contract.names import DATABASE, PROMOTE, VOLUME
-from borealis_engine.contract.status import DatabaseSpec
+from borealis_engine.contract.names import DATABASE, PROMOTE, SETTINGS, STATUS, VOLUME
+from borealis_engine.contract.settings import Settings
+from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, StorageStatus
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
-from borealis_operator.api.errors import AgentDown, AgentRefused
+from borealis_operator.api.errors import AgentDown, AgentOutdated, AgentRefused
 from borealis_operator.observe.clock import RunningClock
-from borealis_operator.observe.link import Link
+from borealis_operator.observe.link import Link, parse_status
 from borealis_operator.observe.port import Credentials
 from borealis_operator.plan.facts import Agent
 
@@ -70,6 +71,13 @@ class AgentLinks:
         link = self._find(uid)
         return link.agent if link else Agent()
 
+    async def read_status(self, uid: str) -> InstanceStatus | StorageStatus:
+        """Ask a pod for its status now."""
+        try:
+            return parse_status(await self._command("GET", uid, STATUS, "", COMMAND_S))
+        except (ValueError, TypeError) as error:
+            raise AgentRefused(f"{STATUS} of pod {uid} is not a status: {error}") from error
+
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration; one that knows a newer one keeps it."""
         await self._command("PUT", uid, VOLUME, config.to_json(), COMMAND_S)
@@ -81,6 +89,15 @@ class AgentLinks:
     async def set_database(self, uid: str, database: DatabaseSpec) -> None:
         """Have the writer make roles, password and first database true."""
         await self._command("PUT", uid, DATABASE, database.to_json(), DATABASE_S)
+
+    async def set_settings(self, uid: str, settings: Settings) -> None:
+        """Have an instance take PostgreSQL's parameters; one of an older release is not asked again."""
+        try:
+            await self._command("PUT", uid, SETTINGS, settings.to_json(), COMMAND_S)
+        except AgentOutdated:
+            if link := self._find(uid):
+                link.outdated = True
+            raise
 
     async def forget(self, key: ClusterKey) -> None:
         """Close everything of one cluster."""
@@ -101,7 +118,7 @@ class AgentLinks:
     def _find(self, uid: str) -> Link | None:
         return next((c.links[uid] for c in self._clusters.values() if uid in c.links), None)
 
-    async def _command(self, method: str, uid: str, path: str, body: str, timeout_s: float) -> None:
+    async def _command(self, method: str, uid: str, path: str, body: str, timeout_s: float) -> bytes:
         link = self._find(uid)
         if link is None:
             raise AgentDown(f"{path}: no link to pod {uid}")
@@ -112,7 +129,9 @@ class AgentLinks:
             async with link.session.request(method, link.url + path, **request) as response:
                 if response.status >= 400:
                     text = (await response.text())[:200]
-                    raise AgentRefused(f"{method} {path} of {link.address}: {response.status} {text}")
+                    refusal = AgentOutdated if response.status == 404 else AgentRefused
+                    raise refusal(f"{method} {path} of {link.address}: {response.status} {text}")
+                return await response.read()
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise AgentDown(f"{method} {path} of {link.address}: {error or 'no answer'}") from error
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from borealis_engine.contract.status import DatabaseSpec
+from borealis_engine.contract.settings import Settings
+from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, StorageStatus
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
@@ -34,6 +35,10 @@ class Agents(Protocol):
         """Give the latest word of a pod."""
         ...
 
+    async def read_status(self, uid: str) -> InstanceStatus | StorageStatus:
+        """Ask a pod for its status now: whatever it says is not older than the question."""
+        ...
+
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration."""
         ...
@@ -44,6 +49,10 @@ class Agents(Protocol):
 
     async def set_database(self, uid: str, database: DatabaseSpec) -> None:
         """Have the writer make roles, password and first database true."""
+        ...
+
+    async def set_settings(self, uid: str, settings: Settings) -> None:
+        """Have an instance take PostgreSQL's parameters; AgentOutdated if its release knows of none."""
         ...
 
     async def forget(self, key: ClusterKey) -> None:

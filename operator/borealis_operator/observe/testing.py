@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from borealis_engine.contract import names
+from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import (
     DatabaseSpec,
     InstanceStatus,
@@ -20,7 +21,7 @@ from borealis_engine.contract.status import (
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
-from borealis_operator.api.errors import AgentDown
+from borealis_operator.api.errors import AgentDown, AgentOutdated
 from borealis_operator.api.names import INSTANCE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
@@ -39,6 +40,11 @@ class FakeWorld:
     lsn: int = 0x1000000
     asked: list[str] = field(default_factory=list)  # pods that were asked to promote
     deaf: set[str] = field(default_factory=set)  # pods that do not obey
+    outdated: set[str] = field(default_factory=set)  # pods that know of no settings
+    unknown: dict[str, str] = field(default_factory=dict)  # parameters that PostgreSQL refuses, and why
+    restart_only: set[str] = field(default_factory=set)  # parameters that it takes at its start only
+    stuck: set[str] = field(default_factory=set)  # parameters with which it does not become ready
+    _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
     _addresses: Any = field(default_factory=lambda: itertools.count(1))
     _followed: dict[str, str] = field(default_factory=dict)
 
@@ -70,7 +76,8 @@ class FakeWorld:
         """End the process in a pod; its container starts again as a fresh reader at the next `run`."""
         status = self.statuses[uid]
         assert isinstance(status, InstanceStatus)
-        self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="")
+        fresh = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="")
+        self.statuses[uid] = self._configured(fresh, self._started[uid], self._started[uid])
 
     def writers(self) -> list[str]:
         """Names of the pods that say they are the writer."""
@@ -88,6 +95,10 @@ class FakeWorld:
         if silent is None and status is not None:
             return Agent(status=status)
         return Agent(status=status, suspect=True, silent_for=silent or 0.0)
+
+    async def read_status(self, uid: str) -> InstanceStatus | StorageStatus:
+        """Ask a pod for its status now."""
+        return self._hear(uid)
 
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration."""
@@ -108,6 +119,14 @@ class FakeWorld:
         assert isinstance(status, InstanceStatus)
         self.statuses[uid] = replace(status, database=database.digest)
 
+    async def set_settings(self, uid: str, settings: Settings) -> None:
+        """Take parameters, as far as that goes without a restart."""
+        status = self._hear(uid)
+        if uid in self.outdated:
+            raise AgentOutdated(uid)
+        assert isinstance(status, InstanceStatus)
+        self.statuses[uid] = self._configured(status, settings, self._started[uid])
+
     async def forget(self, key: ClusterKey) -> None:
         """Cease to listen."""
         self._followed = {}
@@ -125,7 +144,10 @@ class FakeWorld:
         pod["status"] = {"phase": "Running", "podIP": f"10.0.0.{next(self._addresses)}"}
         pod["spec"]["nodeName"] = self._place(pod)
         if pod["metadata"]["labels"][LABEL_COMPONENT] == INSTANCE:
-            self.statuses[uid] = InstanceStatus(name=name, role=Role.STARTING, generation=generation, revision=revision)
+            fresh = InstanceStatus(name=name, role=Role.STARTING, generation=generation, revision=revision)
+            settings = Settings.from_json(env.get(names.ENV_SETTINGS, "{}"))
+            self._started[uid] = settings
+            self.statuses[uid] = self._configured(fresh, settings, settings)
             return
         member = env[names.ENV_MEMBER_ID]
         fresh = env[names.ENV_FORMAT] == "true"
@@ -133,6 +155,12 @@ class FakeWorld:
         self.statuses[uid] = StorageStatus(
             name=name, member=member, state=state, generation=generation, revision=revision
         )
+
+    def _configured(self, status: InstanceStatus, settings: Settings, started: Settings) -> InstanceStatus:
+        """Give the status of an instance that was told `settings` and whose PostgreSQL was started with `started`."""
+        differs = {n for n in self.restart_only if settings.parameters.get(n) != started.parameters.get(n)}
+        refused = {n: why for n, why in self.unknown.items() if n in settings.parameters}
+        return replace(status, settings=settings.digest, refused=refused, pending_restart=tuple(sorted(differs)))
 
     def _place(self, pod: Object) -> str:
         terms = pod["spec"]["affinity"].get("nodeAffinity", {})
@@ -154,6 +182,8 @@ class FakeWorld:
                 self.statuses[uid] = replace(status, role=Role.WRITER, ready=True, durable_lsn=self.lsn)
             elif status.role is Role.WRITER and status.epoch < reign:
                 self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, database="")
+            elif self.stuck & set(self._started[uid].parameters):
+                continue
             elif status.role is Role.ATTACHING or (status.role is Role.STARTING and reign):
                 followed = replace(status, epoch=reign, replay_lsn=self.lsn)
                 self.statuses[uid] = replace(followed, role=Role.READER, ready=True)

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from borealis_operator.api.errors import OperatorError, StateBroken
+from borealis_operator.api.forgiving import summarize
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
 from borealis_operator.plan.conditions import storage_condition
+from borealis_operator.plan.deletion import DELETING
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
 from borealis_operator.plan.password import master_password
+from borealis_operator.plan.rollout import announce_rollout, due_pods, roll_out
+from borealis_operator.plan.settings import push_settings
 from borealis_operator.plan.status import (
     AVAILABLE,
     FAILING_OVER,
@@ -29,6 +33,7 @@ from borealis_operator.plan.steps import (
     tend_storage,
     tend_volume,
 )
+from borealis_operator.plan.turns import announce_turns
 from borealis_operator.render.secrets import render_database
 
 SETTLED_S: Final = 10.0
@@ -55,7 +60,7 @@ def plan_course(facts: Facts) -> Course:
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
     actions += lay_foundation(facts)
-    trouble: OperatorError | None = None
+    trouble: OperatorError | None = summarize(facts.faults)
     try:
         actions += _tend(facts)
     except StateBroken as error:
@@ -67,10 +72,10 @@ def plan_course(facts: Facts) -> Course:
 
 
 def plan_report(facts: Facts, course: Course, *, refusal: OperatorError | None) -> tuple[Action, ...]:
-    """Give events and statuses, then the request to set up the database; `refusal` is what the work met with."""
+    """Give events and statuses, then what is asked of agents for applications; `refusal` is what the work met with."""
     database, database_set = _database(facts)
     told = _tell(facts, course.hold, refusal or course.trouble, database_set=database_set)
-    return (*told, *database)
+    return (*told, *push_settings(facts), *database)
 
 
 def _tend(facts: Facts) -> list[Action]:
@@ -80,7 +85,8 @@ def _tend(facts: Facts) -> list[Action]:
     if facts.volume and facts.volume.config.sealed:
         actions += push_config(facts, config)
         actions += tend_instances(facts)
-        actions += tend_instance_pods(facts, config)
+        pods = list(tend_instance_pods(facts, config))
+        actions += pods or roll_out(facts)
         actions += label_roles(facts)
     return actions
 
@@ -93,7 +99,7 @@ def _succeed(facts: Facts) -> tuple[list[Action], str]:
     if unheard:
         return [], f"{unheard[0]} has not been heard yet"
     tiers = {i.name: i.tier for i in facts.instances if not i.deleting}
-    decision = decide_promotion(facts.instance_pods, tiers, asked=facts.asked)
+    decision = decide_promotion(facts.instance_pods, tiers, asked=facts.asked, due=due_pods(facts))
     if not isinstance(decision, Promote):
         return _started(facts, decision.reason), decision.reason
     reason = f"{decision.pod.name} is asked to become the writer: {decision.reason}"
@@ -120,7 +126,7 @@ def _completed(facts: Facts) -> list[Action]:
     if status.epoch > before.epoch:
         message = f"{writer.name} writes in epoch {status.epoch}, after epoch {before.epoch}"
         return [Announce(reason="FailoverCompleted", message=message)]
-    if before.phase == FAILING_OVER:
+    if before.phase == FAILING_OVER and not writer.terminating:
         return [Announce(reason="FailoverCancelled", message=f"{writer.name} still writes in epoch {status.epoch}")]
     return []
 
@@ -151,8 +157,10 @@ def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_se
     """Give events and statuses that have changed."""
     cluster = facts.cluster
     phase = decide_phase(cluster.status.phase, cluster.status.epoch, facts.writer, database_set=database_set)
+    phase = DELETING if cluster.deleting else phase
     status = render_status(facts, phase=phase, hold=hold, trouble=trouble, database_set=database_set)
-    told: list[Action] = [*_completed(facts), *_storage_turned(facts)]
+    told: list[Action] = [*_completed(facts), *_storage_turned(facts), *announce_rollout(facts)]
+    told += announce_turns(cluster.status.raw.get("conditions") or (), status["conditions"])
     if patch := status_patch(cluster.status.raw, status, now=facts.now):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
     for instance in facts.instances:
@@ -168,7 +176,7 @@ def _pod_of(instance: Instance, facts: Facts) -> Pod | None:
 
 
 def _delay(facts: Facts, acted: bool) -> float:
-    if facts.writer is None and facts.cluster.status.phase in (AVAILABLE, FAILING_OVER):
+    if facts.writer is None and facts.cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING):
         return URGENT_S
     quiet = facts.writer is not None and not any(p.agent.suspect or p.agent.status is None for p in facts.pods)
     return SETTLED_S if quiet and not acted else BUSY_S

@@ -11,8 +11,10 @@ from borealis_engine.contract.status import InstanceStatus, Role, StorageStatus
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import Cluster
+from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import INSTANCE, STORAGE
+from borealis_operator.api.snapshot import Snapshot
 
 Manifest: TypeAlias = Mapping[str, Any]
 
@@ -37,6 +39,7 @@ class Agent:
     refused: bool = False  # the last failed probe was refused: the host lives, the process does not listen
     silent_for: float = 0.0
     role_for: float = 0.0
+    outdated: bool = False  # of a release that takes no settings
 
     @property
     def unheard(self) -> bool:
@@ -61,6 +64,7 @@ class Pod:
     created: float
     role: str
     agent: Agent = Agent()
+    settings: str | None = None  # digest of those it was made with; None for a pod of an older operator
 
     @property
     def over(self) -> bool:
@@ -115,6 +119,8 @@ class Facts:
     objects: Mapping[tuple[str, str], Manifest]  # live objects by (kind, name)
     user_secret: Manifest | None = None  # the user's own, if one is named and found
     asked: Asked | None = None
+    snapshots: tuple[Snapshot, ...] = ()
+    faults: tuple[ConfigInvalid, ...] = ()  # fields that are wrong, for which something else stands in
 
     @property
     def storage_pods(self) -> tuple[Pod, ...]:

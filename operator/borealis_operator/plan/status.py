@@ -25,21 +25,29 @@ from borealis_operator.plan.conditions import (
     writer_condition,
     zones_condition,
 )
+from borealis_operator.plan.deletion import DELETING, deletion_condition
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.password import password_condition
+from borealis_operator.plan.rollout import plan_rollout, rollout_condition
+from borealis_operator.plan.running import pods_condition
+from borealis_operator.plan.settings import parameters_condition
+from borealis_operator.plan.space import space_condition, storage_used
 from borealis_operator.render.objects import rfc3339
 
 CREATING: Final = "creating"
 AVAILABLE: Final = "available"
 FAILING_OVER: Final = "failing-over"
-DELETING: Final = "deleting"
 LSN_EVERY_S: Final = 60.0  # durableLsn alone is refreshed this often: it moves with every commit
 
 
 def decide_phase(before: str, epoch: int, writer: Pod | None, *, database_set: bool) -> str:
-    """Give the word of RDS for what the cluster is doing; `epoch` is that of the last writer known, 0 for none."""
+    """Give the word of RDS for what the cluster is doing; `epoch` is that of the last writer known, 0 for none.
+
+    A writer whose pod is about to end in a switchover does not make the cluster available again.
+    """
     status = writer.instance_status if writer else None
-    ready = status is not None and status.ready
+    leaving = writer is not None and writer.terminating and before == FAILING_OVER
+    ready = status is not None and status.ready and not leaving
     if before in ("", CREATING):
         return AVAILABLE if ready and database_set else CREATING
     return AVAILABLE if ready else FAILING_OVER if epoch else CREATING
@@ -53,11 +61,16 @@ def render_status(
     status = writer.instance_status if writer else None
     told = writer_condition(writer, hold)
     fresh = [
-        ready_condition(told, database_set=database_set or cluster.status.phase in (AVAILABLE, FAILING_OVER)),
+        ready_condition(told, database_set=database_set or cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING)),
         told,
         storage_condition(facts),
         zones_condition(facts),
         password_condition(facts),
+        parameters_condition(facts, waits=plan_rollout(facts).waits),
+        rollout_condition(facts),
+        pods_condition(facts),
+        space_condition(facts),
+        *([waits] if (waits := deletion_condition(facts)) else []),
         reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
     ]
     namespace = cluster.key.namespace
@@ -74,6 +87,7 @@ def render_status(
         "readers": sum(1 for p in facts.instance_pods if _reads(p)),
         "selector": readers_selector(cluster.name),
         "storage": f"{serving_members(facts)}/{MEMBERS}",
+        "storageUsed": storage_used(facts),
         "durableLsn": _durable(facts),
         "lsnTime": rfc3339(facts.now),
         "members": _members(facts),

@@ -107,12 +107,17 @@ def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
 
 
 def tend_storage(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
-    """Give the claims and pods of storage nodes that are missing; a pod that ended for good makes room first."""
+    """Give the claims and pods of storage nodes that are missing; a pod that ended for good makes room first.
+
+    Without an engine image no pod is made, and none gives way to one.
+    """
     pods = {p.name: p for p in facts.storage_pods}
     for member in config.members:
         if not facts.live("PersistentVolumeClaim", member.name):
             yield Create(manifest=render_pvc(facts.cluster, member))
         pod = pods.get(member.name)
+        if not facts.cluster.spec.image:
+            continue
         if pod is None:
             pinned = not is_stand_in(member.zone)
             yield Create(manifest=render_storage_pod(facts.cluster, member, config, pinned=pinned))
@@ -152,22 +157,23 @@ def _adopt(cluster: Cluster, instance: Instance) -> Patch:
 
 
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
-    """Give pods to delete and to make, each new one counted before the next is placed."""
+    """Give pods to delete and to make, each new one counted before the next is placed; no image, no replacement."""
     cluster, writer = facts.cluster, facts.writer
     heard = sum(1 for p in facts.storage_pods if p.storage_status)
     plan = plan_replacement(
         facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=heard < WRITE_QUORUM
     )
-    for loss in plan.losses:
+    losses = [loss for loss in plan.losses if cluster.spec.image or not loss.replaced]
+    for loss in losses:
         reason = "InstanceReplaced" if loss.replaced else "InstanceRemoved"
         yield Announce(reason=reason, message=f"{loss.pod.name} is deleted: {loss.reason}")
         yield Delete(kind="Pod", name=loss.pod.name, uid=loss.pod.uid)
-    lost = {loss.pod.name for loss in plan.losses}
+    lost = {loss.pod.name for loss in losses}
     placed = [p.zone for p in facts.instance_pods if p.name not in lost and not p.terminating]
     zones = [m.zone for m in config.members]
     nodes = [n for n in facts.nodes if n.name not in plan.avoid]
     avoid = {n.hostname for n in facts.nodes if n.name in plan.avoid}
-    for instance in plan.bare:
+    for instance in plan.bare if cluster.spec.image else ():
         zone = choose_instance_zone(zones, nodes, placed, writer_zone=writer.zone if writer else "", full=plan.full)
         placed.append(zone)
         name = f"{instance.name}-{pod_suffix(facts.entropy, instance.name)}"

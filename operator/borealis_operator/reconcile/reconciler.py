@@ -6,26 +6,35 @@ It keeps no state but whom it asked to become the writer, and when: everything e
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from borealis_operator.api.catalogue import Catalogue
-from borealis_operator.api.cluster import ClusterKey, parse_cluster
+from borealis_operator.api.cluster import Cluster, ClusterKey, parse_cluster
 from borealis_operator.api.errors import ConfigInvalid, Conflict, KubeError, NotFound, OperatorError
+from borealis_operator.api.fields import section
+from borealis_operator.api.forgiving import Faults, parse_running
 from borealis_operator.execute.executor import Executor
 from borealis_operator.kube.port import Kube, Object
 from borealis_operator.observe.cluster import observe_cluster
+from borealis_operator.observe.expiry import first_expiry
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan.actions import Action, AskPromotion
 from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
 from borealis_operator.plan.course import plan_course, plan_report
+from borealis_operator.plan.deletion import holding, removal_begun
 from borealis_operator.plan.facts import Asked
+from borealis_operator.plan.lastgood import with_last_good
+from borealis_operator.plan.measures import measure_cluster
 from borealis_operator.reconcile import metrics
+from borealis_operator.reconcile.context import CLUSTER
+from borealis_operator.reconcile.snapshots import tend_snapshots
 from borealis_operator.render.objects import rfc3339
 
 log = logging.getLogger(__name__)
 
 CONFLICT_S: Final = 0.2
+PINNING_S: Final = 1.0
 FAILED_S: Final = 2.0
 INVALID_S: Final = 30.0
 
@@ -43,13 +52,16 @@ class Reconciler:
 
     async def once(self, key: ClusterKey) -> float:
         """Do one pass; give the seconds after which to look again if nothing calls for it earlier."""
+        CLUSTER.set(str(key))
         try:
             raw = await self.kube.get("DBCluster", key.namespace, key.name)
         except NotFound:
+            metrics.CLUSTERS.forget(key)
             return INVALID_S
         except KubeError as error:
             log.warning("cannot read %s: %s", key, error)
             return FAILED_S
+        metrics.CLUSTERS.read(key, raw)
         try:
             with metrics.SECONDS.time():
                 delay = await self._pass(key, raw)
@@ -71,8 +83,8 @@ class Reconciler:
             return FAILED_S
 
     async def _pass(self, key: ClusterKey, raw: Object) -> float:
-        cluster = parse_cluster(raw, self.catalogue)
-        if cluster.deleting:
+        cluster, faults = self._parse(raw)
+        if cluster.deleting and removal_begun(cluster.status.raw):
             return INVALID_S
         facts = await observe_cluster(
             self.kube,
@@ -82,6 +94,9 @@ class Reconciler:
             entropy=secrets.token_hex(16),
             asked=self._last_asked(key),
         )
+        if cluster.deleting and not holding(facts.snapshots, cluster.status.raw):
+            return INVALID_S
+        facts = with_last_good(replace(facts, faults=(*faults, *facts.faults)))
         course = plan_course(facts)
         executor = Executor(kube=self.kube, agents=self.agents)
         self._note(key, course.actions)
@@ -89,7 +104,15 @@ class Reconciler:
         report = plan_report(facts, course, refusal=refusal)
         self._note(key, report)
         refusal = await executor.execute(facts, report) or refusal
-        return max(course.delay, FAILED_S) if refusal else course.delay
+        metrics.CLUSTERS.counted(key, measure_cluster(facts), expiry=first_expiry(facts.objects), now=self.wall())
+        delay = max(course.delay, FAILED_S) if refusal else course.delay
+        return min(delay, PINNING_S) if await tend_snapshots(self.kube, self.agents, facts) else delay
+
+    def _parse(self, raw: Object) -> tuple[Cluster, Faults]:
+        """Parse strictly what was never made, and forgivingly what runs: its failover must not wait for its user."""
+        if section(raw, "status").get("epoch"):
+            return parse_running(raw, self.catalogue)
+        return parse_cluster(raw, self.catalogue), ()
 
     def _note(self, key: ClusterKey, actions: Sequence[Action]) -> None:
         """Count what is about to be done, and remember whom it asks to become the writer."""

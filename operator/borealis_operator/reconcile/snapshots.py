@@ -1,24 +1,97 @@
-"""Snapshots: this release keeps the objects and says plainly that it takes none yet."""
+"""Taking Snapshots: those of a running cluster in its passes, with statuses asked for then and there.
 
-from typing import Final
+What the streams told before the Snapshot appeared may be older than the last commit that was acknowledged; only an
+answer to a question asked afterwards is not.
+"""
 
+import asyncio
+import logging
+
+from borealis_engine.contract.status import InstanceStatus, StorageStatus
+
+from borealis_operator.api.errors import AgentError, Conflict, NotFound
 from borealis_operator.api.fields import Raw, section
-from borealis_operator.api.snapshot import parse_snapshot
+from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube
-from borealis_operator.plan.conditions import condition, stamp_conditions
+from borealis_operator.observe.port import Agents
+from borealis_operator.plan.deletion import removal_begun
+from borealis_operator.plan.facts import Facts
+from borealis_operator.plan.snapshots import (
+    Pin,
+    Status,
+    Wait,
+    decide_pin,
+    is_settled,
+    render_failed,
+    render_taken,
+    render_waiting,
+)
 from borealis_operator.render.objects import rfc3339
 
-MESSAGE: Final = "this release of Borealis does not take snapshots yet; nothing was stored"
+log = logging.getLogger(__name__)
 
 
-async def tend_snapshot(kube: Kube, raw: Raw, *, now: float) -> None:
-    """Write the status of one Snapshot if it is not there yet. KubeError passes through."""
+async def tend_snapshots(kube: Kube, agents: Agents, facts: Facts) -> bool:
+    """Take the Snapshots that these facts show and that wait to be taken; True if some still wait.
+
+    KubeError passes through.
+    """
+    due = [s for s in facts.snapshots if not is_settled(s) and not s.deleting]
+    if not due:
+        return False
+    found, now = await _look(agents, facts), rfc3339(facts.now)
+    for snapshot in due:
+        if isinstance(found, Pin):
+            status = render_taken(snapshot, found, version=facts.cluster.spec.engine_version, now=now)
+            log.info("Snapshot %s: %s", snapshot.name, status["lsn"], extra={"cluster": str(facts.cluster.key)})
+        else:
+            status = render_waiting(snapshot, found, now=now)
+        await _write(kube, snapshot, status)
+    return not isinstance(found, Pin)
+
+
+async def tend_orphan(kube: Kube, raw: Raw, *, now: float) -> None:
+    """Say of a Snapshot whose cluster is not there, or is being removed, that it cannot be taken. KubeError passes."""
     snapshot = parse_snapshot(raw)
-    generation = int(section(raw, "metadata").get("generation", 1))
-    fresh = [condition("Ready", False, "NotAvailable", MESSAGE)]
-    conditions = stamp_conditions(
-        fresh, snapshot.status.get("conditions") or (), generation=generation, now=rfc3339(now)
-    )
-    after = {"status": "unavailable", "restorable": False, "conditions": conditions}
-    if {k: snapshot.status.get(k) for k in after} != after:
-        await kube.patch("Snapshot", snapshot.namespace, snapshot.name, {"status": after}, status=True)
+    if is_settled(snapshot) or snapshot.deleting:
+        return
+    try:
+        status = section(await kube.get("DBCluster", snapshot.namespace, snapshot.cluster), "status")
+    except NotFound:
+        told = f"there is no DBCluster {snapshot.cluster!r} in this namespace; it is taken once there is one"
+        await _write(kube, snapshot, render_waiting(snapshot, _missing(told), now=rfc3339(now)))
+        return
+    if removal_begun(status):
+        told = f"DBCluster {snapshot.cluster!r} is being deleted; delete the Snapshot"
+        await _write(kube, snapshot, render_failed(snapshot, "ClusterDeleted", told, now=rfc3339(now)))
+
+
+def _missing(message: str) -> Wait:
+    return Wait(reason="ClusterMissing", message=message)
+
+
+async def _look(agents: Agents, facts: Facts) -> Pin | Wait:
+    """Ask writer and storage nodes at once, now."""
+    pods = [*([facts.writer] if facts.writer else []), *facts.storage_pods]
+    answers = await asyncio.gather(*(_ask(agents, pod.uid) for pod in pods))
+    writer = next((a for a in answers if isinstance(a, InstanceStatus)), None)
+    return decide_pin(writer, [a for a in answers if isinstance(a, StorageStatus)])
+
+
+async def _ask(agents: Agents, uid: str) -> InstanceStatus | StorageStatus | None:
+    try:
+        return await agents.read_status(uid)
+    except AgentError as error:
+        log.info("status of pod %s: %s", uid, error)
+        return None
+
+
+async def _write(kube: Kube, snapshot: Snapshot, status: Status) -> None:
+    """Write a status that is another, unless somebody wrote since it was read: then the next pass looks again."""
+    if {key: snapshot.status.get(key) for key in status} == status:
+        return
+    body = {"metadata": {"resourceVersion": snapshot.version}, "status": status}
+    try:
+        await kube.patch("Snapshot", snapshot.namespace, snapshot.name, body, status=True)
+    except (Conflict, NotFound) as error:
+        log.info("Snapshot %s: %s; looking again", snapshot.name, error)

@@ -15,7 +15,7 @@ from borealis_operator.api.cluster import parse_cluster
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import parse_instance
 from borealis_operator.kube.testing import FakeKube
-from borealis_operator.reconcile.snapshots import tend_snapshot
+from borealis_operator.reconcile.snapshots import tend_orphan
 
 from .conftest import KEY, Stage
 
@@ -224,14 +224,14 @@ async def test_what_the_operator_writes_survives_the_schema(running: Stage) -> N
         assert admit({"apiVersion": "borealis.dev/v1alpha1", **live}) == []
 
 
-async def test_a_snapshot_says_that_there_is_none() -> None:
+async def test_the_schema_admits_what_a_snapshot_says() -> None:
     kube = FakeKube()
     live = kube.put(manifest({"clusterName": KEY.name}, kind="Snapshot", name="before"))
-    await tend_snapshot(kube, live, now=1_800_000_000.0)
+    await tend_orphan(kube, live, now=1_800_000_000.0)
     told = await kube.get("Snapshot", "shop", "before")
     assert told["status"]["restorable"] is False
     assert admit(told) == []
-    await tend_snapshot(kube, told, now=1_800_000_099.0)
+    await tend_orphan(kube, told, now=1_800_000_099.0)
     assert len(kube.writes) == 1
 
 
