@@ -35,10 +35,16 @@ def choose(client: Client, namespace: str, name: str) -> Object:
     return clusters[0]
 
 
+def wanted_readers(cluster: Mapping[str, Any]) -> int:
+    """Give how many readers a cluster should have: spec.readers, within the limits of spec.readerAutoscaling."""
+    wanted, limits = int(cluster["spec"].get("readers", 0)), cluster["spec"].get("readerAutoscaling")
+    return min(max(wanted, limits.get("minReaders", 1)), limits["maxReaders"]) if limits else wanted
+
+
 def is_available(cluster: Mapping[str, Any]) -> bool:
     """Whether a cluster is complete: available, observed, with all its readers and storage nodes."""
     status = cluster.get("status") or {}
-    wanted = cluster["spec"].get("readers", 0)
+    wanted = wanted_readers(cluster)
     observed = status.get("observedGeneration", 0) >= cluster["metadata"].get("generation", 0)
     storage = str(status.get("storage", "0/0")).partition("/")
     complete = storage[0] == storage[2] != "0"
@@ -78,7 +84,7 @@ def progress(cluster: Mapping[str, Any]) -> str:
         return "waiting for the operator"
     parts = [f"status {status['status']}", f"storage {status.get('storage') or '0/6'}"]
     parts.append(f"writer {status.get('writer') or 'none yet'}")
-    parts.append(f"readers {status.get('readers', 0)}/{cluster['spec'].get('readers', 0)}")
+    parts.append(f"readers {status.get('readers', 0)}/{wanted_readers(cluster)}")
     return ", ".join(parts)
 
 

@@ -2,17 +2,19 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from borealis_local.cli import assets, background, clusters, output
-from borealis_local.cli.client import Client
+from borealis_local.cli import assets, background, clusters, output, trouble
+from borealis_local.cli.client import Client, Kind
 from borealis_local.errors import CommandError
 from borealis_local.state import ENV_STATE, State, default_directory
 
 READY_S, POLL_S = 180.0, 0.3
+SHOWN = ("DBCluster", "DBInstance", "Snapshot", "Pod", "Service", "Node")
 StateOption = Annotated[
     Path | None,
     typer.Option(
@@ -96,7 +98,10 @@ def _await_clusters(client: Client, progress: output.Progress, timeout: float) -
             return
         if time.monotonic() > deadline:
             names = ", ".join(f"{c['metadata']['name']} ({clusters.progress(c)})" for c in unready)
-            raise CommandError(f"not available after {timeout:.0f} s: {names}; see `borealis local status`")
+            words = [f"\n  {line}" for c in unready for line in trouble.ailments(c)]
+            raise CommandError(
+                f"not available after {timeout:.0f} s: {names}; see `borealis local status`{''.join(words)}"
+            )
         time.sleep(POLL_S)
 
 
@@ -143,7 +148,7 @@ def down(
 
 
 def status(state: StateOption = None) -> None:
-    """Show clusters, instances, storage nodes and fake nodes.
+    """Show clusters, instances, storage nodes and fake nodes, and in words what is not as it should be.
 
     \b
     Examples:
@@ -151,14 +156,22 @@ def status(state: StateOption = None) -> None:
     """
     with output.told_errors():
         client = Client.of(state_of(state))
-        found = [k for k in client.kinds() if k.kind in ("DBCluster", "DBInstance", "Pod", "Service", "Node")]
-        for kind in sorted(found, key=lambda k: ("DBCluster", "DBInstance", "Pod", "Service", "Node").index(k.kind)):
+        found = [k for k in client.kinds() if k.kind in SHOWN]
+        for kind in sorted(found, key=lambda k: SHOWN.index(k.kind)):
             accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
             table = client.request("GET", kind.path(""), accept=accept)
             if table["rows"]:
                 output.say(f"{kind.kind}s")
                 output.show_table(table, wide=kind.kind == "Pod")
                 output.say("")
+        _say_trouble(client, [k for k in found if k.kind in trouble.KINDS])
+
+
+def _say_trouble(client: Client, kinds: Sequence[Kind]) -> None:
+    objects = [{**item, "kind": k.kind} for k in kinds for item in client.items(k.path(""))]
+    lines = [line for obj in objects for line in trouble.told(obj)]
+    for line in ["Not as it should be", *(f"  {line}" for line in lines)] if lines else []:
+        output.say(line)
 
 
 def kubeconfig(state: StateOption = None) -> None:
