@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test sim demo images image-names manifest e2e clean
+.PHONY: help setup check test sim demo bench images image-names manifest e2e clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -42,6 +42,10 @@ sim: setup  ## simulated schedules of the log protocol with their oracle (SEEDS=
 demo: setup  ## a cluster on this machine without Kubernetes: load, a killed writer, the failover (KEEP=1 keeps it)
 	tools/prepare postgres
 	$(BIN)/python -m borealis_local.demo $(if $(KEEP),--keep)
+
+bench: setup  ## pgbench against stock PostgreSQL, failover, readers, lag; docs/performance.md (QUICK=1: below 3 minutes)
+	tools/prepare postgres
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick --output benchmarks/results/quick.json) $(if $(DIR),--directory $(DIR))
 
 # --- images, manifest, Kubernetes -----------------------------------------------------------------------------------
 BASE ?= debian:trixie-slim
