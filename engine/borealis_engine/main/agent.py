@@ -14,6 +14,7 @@ from typing import Final
 import uvloop
 
 from borealis_engine.contract import names
+from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.main.environment import ConfigInvalid, Environment
@@ -30,6 +31,7 @@ from borealis_engine.postgres.instance import Identity, Instance
 from borealis_engine.postgres.metrics import make_registry
 from borealis_engine.postgres.process import reap_strangers
 from borealis_engine.postgres.settings import Place, choose_buffers, listen_addresses
+from borealis_engine.postgres.tuning import parse_settings
 
 REAP_S: Final = 5.0
 MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -43,13 +45,15 @@ environment:
   {names.ENV_DATA_DIR}    where data directories are made and thrown away
   {names.ENV_RUN_DIR}     unix sockets; a short path
   {names.ENV_TLS_DIR}     holds ca.crt, tls.crt and tls.key (role {names.ROLE_INSTANCE})
+  {names.ENV_SERVER_TLS_DIR}  holds tls.crt and tls.key that PostgreSQL shows to clients; default: no TLS
+  {names.ENV_SETTINGS}    parameters of PostgreSQL, Settings as JSON; default: none
   {names.ENV_LEASE_SECONDS}   default {names.DEFAULT_LEASE_S:g}
   {names.ENV_ENGINE_VERSION}  major of PostgreSQL; default: the newest found
   {names.ENV_PG_BIN}      directory of PostgreSQL's server programs; default: searched for
   {names.ENV_POD_NAME}, {names.ENV_POD_IP}   who and where it is; it binds to that address
 
 ports: {names.POSTGRES_PORT} PostgreSQL, {names.CONTROL_PORT} control (mTLS), {names.PROBE_PORT} probes and metrics
-exit status: 0 after SIGTERM, 1 when the instance ended (start it again: it attaches afresh), 2 for a wrong environment
+exit status: 0 after SIGTERM, 1 when a fresh process is needed (start it again), 2 for a wrong environment
 
 example:
   {names.ENV_CLUSTER}=demo {names.ENV_CLUSTER_UID}=5d4c {names.ENV_ZONE}=zone-a \\
@@ -68,6 +72,7 @@ class Configuration:
     site: Site
     identity: Identity
     volume: VolumeConfig
+    settings: Settings
 
 
 def read_configuration(environment: Environment) -> Configuration:
@@ -88,12 +93,14 @@ def read_configuration(environment: Environment) -> Configuration:
         cluster=environment.text(names.ENV_CLUSTER, "give the name of the DBCluster"),
         host=host,
         volume=volume,
+        settings=read_settings(environment),
         site=Site(
             data=environment.folder(names.ENV_DATA_DIR, "give the absolute path of a writable directory"),
             run=run,
             place=place,
             binaries=find_binaries(os.environ),
             account=choose_account(),
+            server_tls=environment.optional_folder(names.ENV_SERVER_TLS_DIR),
         ),
         identity=Identity(
             name=name,
@@ -102,6 +109,15 @@ def read_configuration(environment: Environment) -> Configuration:
             tls=load_tls(secret, cluster_uid=volume.cluster_uid),
         ),
     )
+
+
+def read_settings(environment: Environment) -> Settings:
+    """Read the parameters as known when the pod was made."""
+    remedy = "give Settings as JSON, or leave it out"
+    try:
+        return parse_settings(environment.text(names.ENV_SETTINGS, remedy, "{}"))
+    except ValueError as error:
+        raise ConfigInvalid(f"{names.ENV_SETTINGS} cannot be read ({error}): {remedy}") from error
 
 
 def memory_limit() -> int | None:
@@ -132,7 +148,21 @@ def commands(instance: Instance) -> dict[tuple[str, str], Command]:
             return Reply(status=503, body={"error": str(error)})
         return Reply(status=200) if done else Reply(status=409, body={"error": "not the writer"})
 
-    return {("POST", names.PROMOTE): promote, ("POST", names.RESIGN): resign, ("PUT", names.DATABASE): database}
+    async def settings(body: bytes) -> Reply:
+        try:
+            done = await instance.tune(parse_settings(body))
+        except ValueError as error:
+            return Reply(status=400, body={"error": str(error)})
+        except PostgresError as error:
+            return Reply(status=503, body={"error": str(error)})
+        return Reply(status=200 if done else 202)
+
+    return {
+        ("POST", names.PROMOTE): promote,
+        ("POST", names.RESIGN): resign,
+        ("PUT", names.DATABASE): database,
+        ("PUT", names.SETTINGS): settings,
+    }
 
 
 async def run(configuration: Configuration) -> bool:
@@ -142,13 +172,13 @@ async def run(configuration: Configuration) -> bool:
         loop.add_signal_handler(signum, stop.set)
     changes, identity, host = Changes(), configuration.identity, configuration.host
     members = Members(tls=identity.tls, identity=secrets.token_hex(8), config=configuration.volume)
-    instance = Instance(configuration.site, identity, members, changes.changed)
+    instance = Instance(configuration.site, identity, members, changes.changed, configuration.settings)
     surface = Surface(
         status=lambda: instance.status,
         configure=instance.configure,
         ready=lambda: instance.ready,
         commands=commands(instance),
-        metrics=make_registry(lambda: instance.status),
+        metrics=make_registry(lambda: instance.status, instance.tally),
     )
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(configuration.site.prepare)

@@ -32,6 +32,10 @@ class Environment:
             raise ConfigInvalid(f"{name}={path} is not an absolute path: {remedy}")
         return path
 
+    def optional_folder(self, name: str) -> Path | None:
+        """Give a variable as an absolute path, None if it is not set."""
+        return self.folder(name, "leave it out or give an absolute path") if self._variables.get(name) else None
+
     def flag(self, name: str, *, default: bool) -> bool:
         """Give a variable that is true or false."""
         value = self.text(name, "", "true" if default else "false")

@@ -12,7 +12,8 @@ import psycopg
 
 from borealis_engine.core.effects import Elected
 from borealis_engine.postgres.attached import Attached
-from borealis_engine.postgres.errors import PromotionFailed, ReignEnded
+from borealis_engine.postgres.errors import Cause, PromotionFailed, ReignEnded
+from borealis_engine.postgres.latency import Latency
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.process import choose_grace
@@ -39,12 +40,16 @@ async def campaign(ownership: Ownership, *, lease: float) -> Elected:
 async def prepare(attached: Attached, ownership: Ownership, elected: Elected) -> None:
     """Replay up to E; after this, and only then, there is something to promote. May be undone."""
     server = attached.server
-    server.died.add_done_callback(lambda died: ownership.end(f"PostgreSQL ended with {died.result()}"))
+    server.died.add_done_callback(
+        lambda died: ownership.end(f"PostgreSQL ended with {died.result()}", Cause.SERVER_DIED)
+    )
     attached.feed.learn(elected.history, elected.end)
     await _unless_ended(ownership, catch_up(attached, elected.end))
 
 
-async def take_over(attached: Attached, ownership: Ownership, elected: Elected, *, lease: float) -> None:
+async def take_over(
+    attached: Attached, ownership: Ownership, elected: Elected, *, lease: float, latency: Latency
+) -> None:
     """Promote and commit once. No way back from here: any error ends the instance.
 
     From here on PostgreSQL is gone within the nodes' lease of `lease` seconds, whatever this instance waits for then.
@@ -52,8 +57,10 @@ async def take_over(attached: Attached, ownership: Ownership, elected: Elected, 
     server = attached.server
     ownership.ended.add_done_callback(lambda ended: server.shoot(choose_grace(lease)))
     await _unless_ended(ownership, promote(attached, elected.epoch, elected.end))
-    writer = await LogWriter.connect(attached.site.door, ownership, start=elected.end, timeline=elected.epoch)
-    writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception())))
+    writer = await LogWriter.connect(
+        attached.site.door, ownership, start=elected.end, timeline=elected.epoch, latency=latency
+    )
+    writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception()), Cause.SERVER_DIED))
     ownership.on_durable = writer.durable
     await _unless_ended(ownership, prove_writable(attached, elected.epoch))
 

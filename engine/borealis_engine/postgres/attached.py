@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +17,16 @@ from borealis_engine.contract.names import ENV_DATA_DIR, ENV_RUN_DIR
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.messages import History
 from borealis_engine.postgres import directory
-from borealis_engine.postgres.account import Account, make_private, require_reachable
+from borealis_engine.postgres.account import Account, make_private, own, require_reachable
 from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerDied
 from borealis_engine.postgres.feed import Feed, System
 from borealis_engine.postgres.image import Image
 from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
-from borealis_engine.postgres.settings import FEED_PORT, Place
+from borealis_engine.postgres.servertls import install
+from borealis_engine.postgres.settings import FEED_PORT, Configuration, Place
 from borealis_engine.postgres.source import LogSource
-from borealis_engine.postgres.sql import Door, session
+from borealis_engine.postgres.sql import Door, reload, session
 
 START_S: Final = 60.0
 POLL_S: Final = 0.02
@@ -41,6 +42,7 @@ class Site:
     place: Place
     binaries: Binaries
     account: Account | None
+    server_tls: Path | None = None  # BOREALIS_SERVER_TLS_DIR: the certificate for clients
 
     def prepare(self) -> None:
         """Check and make the directories; end and remove what an earlier process of this instance left."""
@@ -52,10 +54,14 @@ class Site:
         for old in self.data.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         make_private(self.run, self.account)
-        for socket in self.run.glob(".s.PGSQL.*"):
-            socket.unlink()
+        self.clear_sockets()
         require_reachable(self.data / "any", self.account, ENV_DATA_DIR)
         require_reachable(self.run / "any", self.account, ENV_RUN_DIR)
+
+    def clear_sockets(self) -> None:
+        """Remove sockets and lock files of a server that was killed, whose process ids others may bear by now."""
+        for socket in self.run.glob(".s.PGSQL.*"):
+            socket.unlink(missing_ok=True)
 
     def fresh(self, kind: str = "pg") -> Path:
         """Give a directory that nothing ever ran on."""
@@ -64,13 +70,16 @@ class Site:
     @property
     def door(self) -> Door:
         """Give the way to PostgreSQL's private socket."""
-        return Door(sockets=str(self.run), port=self.place.port)
+        return Door(sockets=str(self.run), port=self.place.port, major=self.binaries.major)
 
 
 class Attached:
     """A PostgreSQL that follows the volume until it is stopped or promoted."""
 
-    def __init__(self, site: Site, image: Image, source: LogSource, *, history: History, durable: Lsn) -> None:
+    def __init__(
+        self, site: Site, image: Image, source: LogSource, *, history: History, durable: Lsn,
+        configuration: Configuration | None = None,
+    ) -> None:  # fmt: skip
         description = image.head.description
         system = System(
             identifier=description.system_identifier,
@@ -78,6 +87,7 @@ class Attached:
             segment_size=description.segment_size,
         )
         self.site, self.image = site, image
+        self.configuration = configuration or Configuration(place=site.place)
         self.data = site.fresh()
         self.feed = Feed(source, system, history=history, durable=durable)
         self._server: Server | None = None
@@ -103,6 +113,18 @@ class Attached:
         except TimeoutError as error:
             raise ServerDied(f"PostgreSQL does not answer after {START_S} s") from error
 
+    async def adopt(self, configuration: Configuration) -> None:
+        """Write the configuration anew and return once it is in force, but for what a restart must change."""
+        self.configuration = configuration
+        directory.configure(self.data, configuration, account=self.site.account)
+        async with session(self.site.door) as connection:
+            await reload(connection)
+
+    async def leave(self, patience: float) -> None:
+        """Let PostgreSQL end its sessions, each with its own message, for at most `patience` seconds."""
+        if self._server is not None:
+            await self._server.leave(patience)
+
     async def halt(self, grace: float = STOP_GRACE_S) -> None:
         """Stop PostgreSQL at once, by SIGKILL if it still runs after `grace` seconds. Idempotent."""
         if self._server is not None:
@@ -120,10 +142,14 @@ class Attached:
             image=self.image,
             history=self.feed.history,
             durable=self.feed.durable,
-            place=self.site.place,
+            configuration=self.configuration,
             binaries=self.site.binaries,
             account=self.site.account,
         )
+        if install(self.site.server_tls, self.data):
+            self.configuration = replace(self.configuration, tls=True)
+            directory.configure(self.data, self.configuration, account=None)
+        own(self.data, self.site.account)
 
     async def _answering(self) -> None:
         while True:

@@ -13,18 +13,18 @@ from typing import Final
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.messages import History
 from borealis_engine.postgres import timelines
-from borealis_engine.postgres.account import Account, make_private, own
+from borealis_engine.postgres.account import Account, make_private
 from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed
 from borealis_engine.postgres.image import Image, segment_name, unpack
-from borealis_engine.postgres.settings import Place, render_access, render_configuration
+from borealis_engine.postgres.settings import Configuration, render_access, render_configuration
 
 STANDBY_SIGNAL: Final = "standby.signal"
 WAL_DIRECTORY: Final = "pg_wal"
 
 
 def lay_out(
-    data: Path, *, image: Image, history: History, durable: Lsn, place: Place, binaries: Binaries,
+    data: Path, *, image: Image, history: History, durable: Lsn, configuration: Configuration, binaries: Binaries,
     account: Account | None,
 ) -> None:  # fmt: skip
     """Make `data` a standby that starts at the image and follows the newest timeline at or below `durable`.
@@ -39,12 +39,16 @@ def lay_out(
     unpack(image, data)
     data.chmod(0o700)
     (data / STANDBY_SIGNAL).touch()
-    (data / "postgresql.conf").write_text(render_configuration(place))
+    configure(data, configuration, account=None)
     (data / "pg_hba.conf").write_text(render_access())
     _write_wal(data / WAL_DIRECTORY, image)
     named = timelines.named_reigns(history, durable)
     write_histories(data, timelines.history_files(named, below=Epoch(timelines.newest(named) + 1)), account=None)
-    own(data, account)
+
+
+def configure(data: Path, configuration: Configuration, *, account: Account | None) -> None:
+    """Put postgresql.conf into place, whole or not at all; a running PostgreSQL reads it when it is told to."""
+    _put(data / "postgresql.conf", render_configuration(configuration).encode(), account)
 
 
 def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:
@@ -53,12 +57,7 @@ def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: 
         target = data / WAL_DIRECTORY / name
         if target.exists():
             continue
-        partial = target.with_name(f"{name}.partial")
-        partial.write_bytes(content)
-        partial.chmod(0o600)
-        if account is not None:
-            os.chown(partial, account.uid, account.gid)
-        partial.rename(target)
+        _put(target, content, account)
 
 
 def read_history(data: Path, timeline: Epoch) -> tuple[int, Lsn]:
@@ -75,6 +74,15 @@ def discard(data: Path) -> None:
     """Remove a directory; the marker that would let it start goes first."""
     (data / STANDBY_SIGNAL).unlink(missing_ok=True)
     shutil.rmtree(data, ignore_errors=True)
+
+
+def _put(target: Path, content: bytes, account: Account | None) -> None:
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_bytes(content)
+    partial.chmod(0o600)
+    if account is not None:
+        os.chown(partial, account.uid, account.gid)
+    partial.rename(target)
 
 
 def _write_wal(directory: Path, image: Image) -> None:

@@ -12,6 +12,20 @@ PostgresError
 └── SpecInvalid        the database specification cannot be made true
 """
 
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a reign, or an attempt at one, ended."""
+
+    FENCED = "fenced"
+    LEASE_LOST = "lease-lost"
+    RESIGNED = "resigned"
+    STOPPED = "stopped"  # the process was asked to
+    SERVER_DIED = "server-died"  # PostgreSQL ended, or closed the log writer's stream
+    UNACKNOWLEDGED = "unacknowledged-commit"  # became visible without a quorum
+    OTHER = "other"
+
 
 class PostgresError(Exception):
     """Any error of the PostgreSQL side."""
@@ -47,6 +61,10 @@ class PromotionFailed(PostgresError):
 
 class ReignEnded(PostgresError):
     """Fenced, lease lost or resigned: this instance is the writer no longer."""
+
+    def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class SpecInvalid(PostgresError):

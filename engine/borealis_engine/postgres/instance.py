@@ -1,16 +1,19 @@
-"""The life of an instance: wait for a volume, attach, follow, be promoted, reign, end.
+"""The lives of an instance, one after the other: wait for a volume, attach, follow, be promoted, reign, end.
 
 The invariants: a role is reported only once it is true (`writer` after the first commit that a quorum holds); whatever
-goes wrong after `pg_promote` ends the instance; and at its end PostgreSQL is stopped before the epoch is given up.
+goes wrong after `pg_promote` ends the life; at its end PostgreSQL is stopped before the epoch is given up, and its
+directory is gone before the next life begins.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.contract.volume import Lsn, VolumeConfig, format_lsn
 from borealis_engine.core.messages import History
@@ -18,25 +21,28 @@ from borealis_engine.net.members import Members
 from borealis_engine.net.tls import Tls
 from borealis_engine.postgres import accession, timelines
 from borealis_engine.postgres.attached import Attached, Site
+from borealis_engine.postgres.census import keep_counting
 from borealis_engine.postgres.commits import tells_of_unacknowledged_commit
 from borealis_engine.postgres.database import apply_spec
-from borealis_engine.postgres.errors import PostgresError, PromotionFailed, ReignEnded, ServerDied
-from borealis_engine.postgres.feed import Feed
+from borealis_engine.postgres.errors import Cause, PostgresError, PromotionFailed, ReignEnded, ServerDied
+from borealis_engine.postgres.following import Following
 from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
-from borealis_engine.postgres.lag import Lag
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import stay_standby
-from borealis_engine.postgres.settings import MIB
+from borealis_engine.postgres.settings import MIB, Configuration
 from borealis_engine.postgres.source import Source
-from borealis_engine.postgres.sql import Progress, Session, progress, session
-from borealis_engine.postgres.watch import Watch, sight
+from borealis_engine.postgres.sql import session
+from borealis_engine.postgres.tally import Tally
+from borealis_engine.postgres.tuning import Tuning
 
 log = logging.getLogger(__name__)
 server_log = logging.getLogger("postgres")
 OBSERVE_S: Final = 0.2
-SILENCE_S: Final = 5.0  # without a word of any storage node the lag is unknown
-UNKNOWN: Final = Progress(in_recovery=True, receive=Lsn(0), replay=Lsn(0), timeline=0)
+DRAIN_S: Final = 2.0  # a reader serves on after it was asked to stop, until nobody is sent to it any more
+POLITE_S: Final = 5.0  # then its PostgreSQL has time to end its sessions
+AGAIN_S: Final = 0.1  # before the next life; twice as much after each that served nobody
+VAIN: Final = 6  # so many of those in a row end the process: a fresh one may do better, and its restarts are seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +58,18 @@ class Identity:
 class Instance:
     """One instance; `run` is its whole life."""
 
-    def __init__(self, site: Site, identity: Identity, members: Members, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, site: Site, identity: Identity, members: Members, on_change: Callable[[], None],
+        settings: Settings | None = None,
+    ) -> None:  # fmt: skip
         self._site, self._identity, self._members, self._on_change = site, identity, members, on_change
         self._source = Source(members, zone=identity.zone)
-        self._role, self.ready, self._message, self._database = Role.STARTING, False, "", ""
-        self._progress, self._lag = UNKNOWN, Lag()
-        self._lag_seconds: float | None = None
+        self._role, self._ready, self._message, self._database = Role.STARTING, False, "", ""
+        self._served = self._leaving = False
+        self._following = Following()
+        self._tuning = Tuning(site, settings or Settings())
+        self.tally = Tally()
+        self._census: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()  # the writer's role is
         self._applying = asyncio.Lock()
         self._attached: Attached | None = None
@@ -67,38 +79,49 @@ class Instance:
     # --- what is asked of it ----------------------------------------------------------------------------------
 
     @property
+    def ready(self) -> bool:
+        """Whether clients should be sent here."""
+        return self._ready and not self._leaving
+
+    @property
     def status(self) -> InstanceStatus:
         """Give what the control server shows."""
         feed, owner = self._attached and self._attached.feed, self._ownership
         durable = max(feed.durable if feed else Lsn(0), owner.durable if owner else Lsn(0))
-        reigning = self._role is Role.WRITER
+        reigning, seen = self._role is Role.WRITER, self._following
         return InstanceStatus(
             name=self._identity.name,
             role=self._role,
             ready=self.ready,
             epoch=owner.epoch if owner else timelines.newest(feed.named) if feed else 0,
-            receive_lsn=durable if reigning else self._progress.receive,
-            replay_lsn=durable if reigning else self._progress.replay,
+            receive_lsn=durable if reigning else seen.progress.receive,
+            replay_lsn=durable if reigning else seen.progress.replay,
             durable_lsn=durable,
-            lag_seconds=None if self._lag_seconds is None else round(self._lag_seconds, 3),
+            lag_seconds=None if reigning or seen.lag_seconds is None else round(seen.lag_seconds, 3),
             generation=self._members.config.generation,
             revision=self._members.config.revision,
             pg_version=self._site.binaries.version,
             database=self._database,
+            settings=self._tuning.digest,
+            refused=self._tuning.refused,
+            pending_restart=self._tuning.pending,
+            tls=self._attached is not None and self._attached.configuration.tls,
             message=self._message,
         )
 
     def want_promotion(self) -> bool:
         """Ask for the writer's role; False if this instance is about to end."""
+        if self._leaving or self._role is Role.STOPPED:
+            return False
         if self._role is not Role.WRITER:
             self._wanted.set()
-        return self._role is not Role.STOPPED
+        return True
 
     def want_resignation(self) -> None:
         """Ask the writer or candidate to give up: a writer ends, a candidate becomes a reader again."""
         self._wanted.clear()
         if self._ownership is not None:
-            self._ownership.end("asked to resign")
+            self._ownership.end("asked to resign", Cause.RESIGNED)
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Keep the higher configuration and give the one in force."""
@@ -119,24 +142,60 @@ class Instance:
                 self._on_change()
             return True
 
-    # --- its life ---------------------------------------------------------------------------------------------
+    async def tune(self, settings: Settings) -> bool:
+        """Take the user's parameters; True once they are in force, False if that waits for PostgreSQL to come up."""
+        self._tuning.wanted = settings
+        if self._attached is None or self._tuning.in_force is None:
+            return False
+        await self._tuning.apply(self._attached)
+        self._on_change()
+        return True
+
+    # --- its lives --------------------------------------------------------------------------------------------
 
     async def run(self, stopping: asyncio.Event) -> bool:
-        """Live until `stopping` is set (gives True) or something ends this instance (False). Leaves nothing behind."""
+        """Live until `stopping` is set (gives True) or a fresh process is needed (False). Leaves nothing behind."""
+        vain = 0
+        while True:
+            expected = await self._live_once(stopping)
+            vain = 0 if self._served else vain + 1
+            if not stopping.is_set() and expected and vain < VAIN:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_S * 2**vain):
+                        await stopping.wait()
+            if stopping.is_set() or not expected or vain >= VAIN:
+                return stopping.is_set()
+
+    async def _live_once(self, stopping: asyncio.Event) -> bool:
+        """Live one life; False if it ended by surprise."""
+        self._served = False
         life, stop = asyncio.create_task(self._live()), asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return not life.done()
+            if not life.done():
+                await self._drain(life)
         finally:
-            reason = "stopping"
-            if life.done() and not life.cancelled() and (error := life.exception()):
-                reason = str(error)
-                if not isinstance(error, PostgresError):
-                    log.error("unexpected end", exc_info=error)
+            error = life.exception() if life.done() and not life.cancelled() else None
+            expected = error is None or isinstance(error, PostgresError)
+            if not expected:
+                log.error("unexpected end", exc_info=error)
             life.cancel()
             stop.cancel()
             await asyncio.gather(life, stop, return_exceptions=True)
-            await self._end(reason)
+            cause = getattr(error, "cause", Cause.OTHER) if error else Cause.STOPPED
+            await self._end(str(error) if error else "stopping", cause)
+        return expected
+
+    async def _drain(self, life: "asyncio.Task[None]") -> None:
+        """Serve a reader's clients until no new ones come, then tell them; a writer's successor waits for its end."""
+        if self._role is not Role.READER or self._attached is None:
+            return
+        self._leaving = True
+        log.info("draining")
+        self._on_change()
+        await asyncio.wait({life}, timeout=DRAIN_S)
+        if not life.done() and self._role is Role.READER:
+            await self._attached.leave(POLITE_S)
 
     async def _live(self) -> None:
         while True:
@@ -164,16 +223,37 @@ class Instance:
         self._become(Role.ATTACHING, f"from image {history[0].image[:12]} and the log up to {format_lsn(durable)}")
         began = time.monotonic()
         image = await self._fetch(history[0].image)
-        attached = self._attached = Attached(self._site, image, self._source, history=history, durable=durable)
-        await attached.start(self._on_line)
+
+        async def start(configuration: Configuration) -> Attached:
+            return await self._start(image, history, durable, configuration)
+
+        attached = await self._tuning.start(start)
+        await self._tuning.apply(attached)  # what came meanwhile
         log.info("attached in %.2f s", time.monotonic() - began)
+        self.tally.attachments += 1
+        self._census = asyncio.create_task(keep_counting(self._site.door, self.tally))
+        return attached
+
+    async def _start(self, image: Image, history: History, durable: Lsn, configuration: Configuration) -> Attached:
+        self._site.clear_sockets()
+        attached = self._attached = Attached(
+            self._site, image, self._source, history=history, durable=durable, configuration=configuration
+        )
+        try:
+            await attached.start(self._on_line)
+        except ServerDied:
+            await attached.stop()
+            self._attached = None
+            raise
         return attached
 
     def _on_line(self, line: str) -> None:
         """Pass on what PostgreSQL logs; a reign in which a commit did not wait for the volume is over."""
         server_log.info("%s", line)
+        self._tuning.note(line)
         if tells_of_unacknowledged_commit(line) and self._ownership is not None:
-            self._ownership.end(f"a commit became visible without a quorum, its outcome is unknown: {line}")
+            reason = f"a commit became visible without a quorum, its outcome is unknown: {line}"
+            self._ownership.end(reason, Cause.UNACKNOWLEDGED)
 
     async def _fetch(self, digest: str) -> Image:
         made = self._ownership.image if self._ownership else None
@@ -183,21 +263,15 @@ class Instance:
 
     async def _follow(self, attached: Attached) -> None:
         """Be a reader until the writer's role is wanted. Raises when PostgreSQL dies or does not follow."""
-        watch = Watch(attached.feed.durable)
+        self._following.begin(attached.feed)
         async with session(self._site.door) as connection:
             while not self._wanted.is_set():
-                await self._observe(connection, attached.feed)
-                watch.look(sight(attached.feed, self._progress), now=time.monotonic())
-                if not self.ready and (self._role is Role.READER or watch.caught_up):
+                await self._following.observe(connection, attached.feed)
+                if not self._ready and (self._role is Role.READER or self._following.caught_up):
                     self._become(Role.READER, self._message if self._role is Role.READER else "", ready=True)
                 await self._pause()
                 if not attached.server.alive:
                     raise ServerDied(f"PostgreSQL ended with {attached.server.died.result()}")
-
-    async def _observe(self, connection: Session, feed: Feed) -> None:
-        self._progress, now = await progress(connection), time.monotonic()
-        lag = self._lag.observe(target=feed.passed, replay=self._progress.replay, now=now)
-        self._lag_seconds = None if now - feed.heard_at > SILENCE_S else lag
 
     async def _pause(self) -> None:
         """Wait a little, less if there is a wish or PostgreSQL died."""
@@ -222,10 +296,11 @@ class Instance:
         except (ReignEnded, PromotionFailed) as error:
             await self._stand_back(ownership, error)
             return False
-        await accession.take_over(attached, ownership, elected, lease=self._identity.lease)
+        latency = self.tally.latency
+        await accession.take_over(attached, ownership, elected, lease=self._identity.lease, latency=latency)
         log.info("writer after %.2f s", time.monotonic() - began, extra=where)
         self._wanted.clear()
-        self._lag_seconds = None
+        self.tally.promotions += 1
         self._become(Role.WRITER, "", ready=True)
         return True
 
@@ -261,19 +336,30 @@ class Instance:
             await stay_standby(self._attached)
         self._become(Role.READER if self._attached else Role.STARTING, str(error))
 
-    async def _end(self, reason: str) -> None:
-        """Stop PostgreSQL first, then let the epoch go, then remove the directory."""
+    async def _end(self, reason: str, cause: Cause) -> None:
+        """Stop PostgreSQL first, then let the epoch go, then remove the directory; what is left begins anew."""
         log.info("ends: %s", reason)
+        if self._role is Role.WRITER:
+            self.tally.reigns_ended[cause] += 1
         self._become(Role.STOPPED, reason)
         if self._attached is not None:
             await self._attached.halt(choose_grace(self._identity.lease))
         if self._ownership is not None:
             await self._ownership.aclose(resign=True)
+        if self._census is not None:
+            self._census.cancel()
+            await asyncio.gather(self._census, return_exceptions=True)
         if self._attached is not None:
             await self._attached.stop()
+        self._attached = self._ownership = self._census = None
+        self._database, self._following = "", Following()
+        self._wanted.clear()
+        self._tuning.forget()
+        self.tally.latency.forget()
 
     def _become(self, role: Role, message: str, *, ready: bool = False) -> None:
         if role is not self._role:
             log.info("%s", role.value, extra={"role": role.value})
-        self._role, self.ready, self._message = role, ready, message
+        self._role, self._ready, self._message = role, ready, message
+        self._served = self._served or ready
         self._on_change()

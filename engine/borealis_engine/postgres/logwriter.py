@@ -12,6 +12,7 @@ from typing import Final, Protocol, cast
 
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.latency import Latency
 from borealis_engine.postgres.settings import STANDBY_NAME, SUPERUSER
 from borealis_engine.postgres.sql import Door
 from borealis_engine.proto.pgwire import WireError
@@ -34,12 +35,15 @@ class Sink(Protocol):
 class LogWriter(asyncio.Protocol):
     """One connection to the slot of the promoted PostgreSQL. `ended` completes, with an error, when it is over."""
 
-    def __init__(self, sink: Sink, *, start: Lsn, timeline: Epoch) -> None:
+    def __init__(
+        self, sink: Sink, *, start: Lsn, timeline: Epoch, options: str = "", latency: Latency | None = None
+    ) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._receiver = WalReceiver(
-            user=SUPERUSER, name=STANDBY_NAME, slot=STANDBY_NAME, start=start, timeline=timeline
+            user=SUPERUSER, name=STANDBY_NAME, slot=STANDBY_NAME, start=start, timeline=timeline, options=options
         )
         self._sink = sink
+        self._latency = latency or Latency()
         self._offered = start
         self._waiting = bytearray()
         self._durable = start
@@ -47,12 +51,18 @@ class LogWriter(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def connect(cls, door: Door, sink: Sink, *, start: Lsn, timeline: Epoch) -> "LogWriter":
+    async def connect(
+        cls, door: Door, sink: Sink, *, start: Lsn, timeline: Epoch, latency: Latency | None = None
+    ) -> "LogWriter":
         """Connect; ServerDied if PostgreSQL does not listen."""
         loop = asyncio.get_running_loop()
         path = str(Path(door.sockets, f".s.PGSQL.{door.port}"))
+
+        def make() -> "LogWriter":
+            return cls(sink, start=start, timeline=timeline, options=door.options, latency=latency)
+
         try:
-            _, writer = await loop.create_unix_connection(lambda: cls(sink, start=start, timeline=timeline), path)
+            _, writer = await loop.create_unix_connection(make, path)
         except OSError as error:
             raise ServerDied(f"the log writer cannot connect: {error}") from error
         return writer
@@ -86,6 +96,7 @@ class LogWriter(asyncio.Protocol):
     def durable(self, lsn: Lsn) -> None:
         """Report D, which releases commits, and take more if there is room again."""
         self._durable = max(self._durable, lsn)
+        self._latency.durable(lsn, time.monotonic())
         self._report()
         if self._waiting:
             self._pass_on()
@@ -100,6 +111,7 @@ class LogWriter(asyncio.Protocol):
             data = bytes(memoryview(self._waiting)[:room])
             del self._waiting[: len(data)]
             lsn, self._offered = self._offered, Lsn(self._offered + len(data))
+            self._latency.offered(self._offered, len(data), time.monotonic())
             self._sink.offer(lsn, data)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading() if self._waiting else self._transport.resume_reading()

@@ -31,7 +31,7 @@ from borealis_engine.core.writer import Writer
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.members import Members
 from borealis_engine.net.tls import Tls
-from borealis_engine.postgres.errors import PostgresError, ReignEnded
+from borealis_engine.postgres.errors import Cause, PostgresError, ReignEnded
 from borealis_engine.postgres.image import Image
 from borealis_engine.proto.wal import find_end
 
@@ -98,10 +98,10 @@ class Ownership:
         self._core.configure(config)
         self._members.configure(config)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, cause: Cause = Cause.OTHER) -> None:
         """Say that the attempt or the reign is over, also for reasons on our side."""
         if not self.ended.done():
-            self.ended.set_exception(ReignEnded(reason))
+            self.ended.set_exception(ReignEnded(reason, cause))
 
     async def aclose(self, *, resign: bool) -> None:
         """Leave, after PostgreSQL has stopped; with `resign` the next candidate need not wait for the lease."""
@@ -176,8 +176,10 @@ class Ownership:
             case Elected():
                 if not self.elected.done():
                     self.elected.set_result(effect)
-            case Fenced() | LeaseLost():
-                self.end(f"{'fenced' if isinstance(effect, Fenced) else 'lease lost'}: {effect.reason}")
+            case Fenced():
+                self.end(f"fenced: {effect.reason}", Cause.FENCED)
+            case LeaseLost():
+                self.end(f"lease lost: {effect.reason}", Cause.LEASE_LOST)
             case ConfigLearned():
                 self._members.configure(effect.config)
             case _:

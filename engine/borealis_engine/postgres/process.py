@@ -84,6 +84,11 @@ class Server:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
+    async def leave(self, patience: float) -> None:
+        """Begin a fast shutdown, which tells clients why, and wait for its end, `patience` seconds at most."""
+        self.signal(signal.SIGINT)
+        await asyncio.wait({self.died}, timeout=patience)
+
     def shoot(self, grace: float = STOP_GRACE_S) -> None:
         """Begin an immediate shutdown; SIGKILL to whatever is left after `grace` seconds. The first call counts."""
         self.signal(signal.SIGQUIT)

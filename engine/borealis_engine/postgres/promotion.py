@@ -5,6 +5,7 @@ four storage nodes; and the new timeline forks off exactly there (S == E), or th
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 import psycopg
@@ -27,8 +28,8 @@ async def catch_up(attached: Attached, end: Lsn) -> None:
     PromotionFailed if replay goes beyond E or makes no progress for REPLAY_S. The standby stays a standby.
     """
     attached.feed.goal = end
+    await attached.adopt(replace(attached.configuration, urgent=True))
     async with session(attached.site.door) as connection:
-        await _hurry(connection)
         await _make_slot(connection)
         await _replay(connection, end)
 
@@ -36,9 +37,8 @@ async def catch_up(attached: Attached, end: Lsn) -> None:
 async def stay_standby(attached: Attached) -> None:
     """Undo what `catch_up` prepared, after an election that came to nothing."""
     attached.feed.goal = Lsn(0)
+    await attached.adopt(replace(attached.configuration, urgent=False))
     async with session(attached.site.door) as connection:
-        await connection.execute("alter system reset all")
-        await connection.execute("select pg_reload_conf()")
         await connection.execute(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", (STANDBY_NAME,)
         )
@@ -78,12 +78,6 @@ def _verify(attached: Attached, epoch: Epoch, end: Lsn) -> None:
     if switchpoint != end:
         where = f"{format_lsn(switchpoint)} of timeline {parent}"
         raise PromotionFailed(f"timeline {epoch} forked off at {where}, not at E = {format_lsn(end)}")
-
-
-async def _hurry(connection: Session) -> None:
-    await connection.execute("alter system set max_standby_streaming_delay = 0")
-    await connection.execute("alter system set max_standby_archive_delay = 0")
-    await connection.execute("select pg_reload_conf()")
 
 
 async def _make_slot(connection: Session) -> None:

@@ -2,11 +2,12 @@
 
 Pure. The `max_*` settings that a standby compares with its primary are Borealis's own: the same on every instance,
 whatever its size, and they never shrink. `synchronous_standby_names` is in the file before the first start, so that
-no commit is ever acknowledged without the volume.
+no commit is ever acknowledged without the volume. What a user sets comes before what is Borealis's own, so that it
+could not replace it even if nobody had filtered it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 SUPERUSER: Final = "borealis_admin"  # the agent's; no password, its unix socket only
@@ -42,10 +43,16 @@ DISPOSABLE: Final[Mapping[str, str]] = {
     "hot_standby_feedback": "off",
     "password_encryption": "scram-sha-256",
     "log_line_prefix": "",
-    "log_checkpoints": "off",
     "log_min_messages": "warning",
     "lc_messages": "C",
 }
+DEFAULTS: Final[Mapping[str, str]] = {  # where ours differ from PostgreSQL's; users may set them otherwise
+    "log_checkpoints": "off",
+    "ssl_min_protocol_version": "TLSv1.2",
+}
+CERTIFICATE: Final = "server.crt"  # beside its key in the data directory
+KEY: Final = "server.key"
+_ESCAPES: Final = {"\\": r"\\", "'": "''", "\n": r"\n", "\r": r"\r"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,20 @@ def choose_buffers(memory_limit: int | None) -> int:
     return DEFAULT_BUFFERS if memory_limit is None else max(32 * MIB, memory_limit // 4)
 
 
-def render_configuration(place: Place) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """All that decides what postgresql.conf says."""
+
+    place: Place
+    tls: bool = False  # the server's certificate and key are in the directory
+    parameters: Mapping[str, str] = field(default_factory=dict)  # the user's, as far as PostgreSQL takes them
+    read_only: bool = False  # for everybody but the agent
+    urgent: bool = False  # a promotion is near: replay waits for no query
+
+
+def render_configuration(configuration: Configuration) -> str:
     """Give postgresql.conf."""
+    place = configuration.place
     own = {
         "cluster_name": place.name,
         "listen_addresses": ",".join(place.addresses),
@@ -80,13 +99,22 @@ def render_configuration(place: Place) -> str:
         "unix_socket_permissions": "0700",
         "shared_buffers": f"{place.shared_buffers // 1024}kB",
         "primary_conninfo": f"host={place.sockets} port={FEED_PORT} user=feed sslmode=disable",
+        "ssl": "off",
     }
-    return render_settings({**LIMITS, **DISPOSABLE, **own})
+    if configuration.tls:
+        own |= {"ssl": "on", "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY}
+    if configuration.read_only:
+        own |= {"default_transaction_read_only": "on"}
+    if configuration.urgent:
+        own |= {"max_standby_streaming_delay": "0", "max_standby_archive_delay": "0"}
+    return render_settings({**DEFAULTS, **configuration.parameters, **LIMITS, **DISPOSABLE, **own})
 
 
 def render_settings(settings: Mapping[str, str]) -> str:
-    """Give configuration lines, values quoted."""
-    return "".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
+    """Give configuration lines; values are quoted so that each stays one line (GUC_scanstr, misc/guc-file.l)."""
+    return "".join(
+        f"{name} = '{''.join(_ESCAPES.get(each, each) for each in value)}'\n" for name, value in settings.items()
+    )
 
 
 def render_access() -> str:

@@ -1,9 +1,14 @@
-"""The agent's own sessions on its PostgreSQL: over the private unix socket, as the superuser without password."""
+"""The agent's own sessions on its PostgreSQL: over the private unix socket, as the superuser without password.
 
+The invariant: whatever users set for everybody (timeouts, read-only, libraries that cannot be loaded), it does not
+hold in here, so that no parameter keeps the agent from its work.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import psycopg
 
@@ -11,6 +16,25 @@ from borealis_engine.contract.volume import Lsn, parse_lsn
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.settings import SUPERUSER
 
+AGENT: Final = "borealis agent"  # application_name
+RELOAD_S: Final = 10.0
+POLL_S: Final = 0.005
+_OWN_WAY: Final = {  # of the agent's sessions, by the PostgreSQL major that knows it first
+    "statement_timeout": ("0", 15),
+    "lock_timeout": ("0", 15),
+    "idle_session_timeout": ("0", 15),
+    "idle_in_transaction_session_timeout": ("0", 15),
+    "transaction_timeout": ("0", 17),
+    "default_transaction_read_only": ("off", 15),
+    "default_transaction_isolation": (r"read\ committed", 15),
+    "session_preload_libraries": ("", 15),
+    "local_preload_libraries": ("", 15),
+    "exit_on_error": ("off", 15),
+    "log_statement": ("none", 15),
+    "log_duration": ("off", 15),
+    "log_min_duration_statement": ("-1", 15),
+    "log_min_duration_sample": ("-1", 15),
+}
 _PROGRESS = """
     select pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,
            (select received_tli from pg_stat_wal_receiver)
@@ -35,12 +59,19 @@ class Door:
 
     sockets: str
     port: int
+    major: int  # of PostgreSQL
+
+    @property
+    def options(self) -> str:
+        """Give what the agent's sessions set for themselves, as libpq's `options`."""
+        known = {name: value for name, (value, since) in _OWN_WAY.items() if self.major >= since}
+        return " ".join(f"-c {name}={value}" for name, value in known.items())
 
     def conninfo(self, database: str = "postgres") -> str:
         """Give libpq's connection string."""
         return psycopg.conninfo.make_conninfo(
             host=self.sockets, port=self.port, user=SUPERUSER, dbname=database, connect_timeout=5,
-            application_name="borealis agent",
+            application_name=AGENT, options=self.options,
         )  # fmt: skip
 
 
@@ -66,3 +97,21 @@ async def progress(connection: Session) -> Progress:
         replay=parse_lsn(str(replay)) if replay else Lsn(0),
         timeline=int(str(timeline)) if timeline else 0,
     )
+
+
+async def reload(connection: Session) -> None:
+    """Have the configuration read again, and return once it is in force; ServerDied if that takes RELOAD_S."""
+    before = await _loaded_at(connection)
+    await connection.execute("select pg_reload_conf()")
+    try:
+        async with asyncio.timeout(RELOAD_S):
+            while await _loaded_at(connection) == before:  # noqa: ASYNC110 (PostgreSQL tells nobody)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise ServerDied(f"PostgreSQL has not read its configuration within {RELOAD_S:g} s") from error
+
+
+async def _loaded_at(connection: Session) -> object:
+    """Give when this session's process read the configuration; the postmaster has done so before."""
+    row = await (await connection.execute("select pg_conf_load_time()")).fetchone()
+    return row

@@ -29,15 +29,20 @@ class StreamRefused(WireError):
 
 
 class WalReceiver:
-    """One streaming connection to the slot `slot` of a PostgreSQL on timeline `timeline`, from `start` on."""
+    """One streaming connection to the slot `slot` of a PostgreSQL on timeline `timeline`, from `start` on.
 
-    def __init__(self, *, user: str, name: str, slot: str, start: Lsn, timeline: Epoch) -> None:
+    `options` are parameters of the session, as libpq takes them.
+    """
+
+    def __init__(self, *, user: str, name: str, slot: str, start: Lsn, timeline: Epoch, options: str = "") -> None:
         self.phase = Phase.STARTING
         self.position = start
         self.reply_requested = False
         self._inbox = pgwire.Inbox()
         self._command = f'START_REPLICATION SLOT "{slot}" PHYSICAL {format_lsn(start)} TIMELINE {timeline}'
         parameters = {"user": user, "replication": "true", "database": "replication", "application_name": name}
+        if options:
+            parameters["options"] = options
         self._outbox = bytearray(pgwire.render_startup(parameters))
 
     def receive_data(self, data: bytes) -> bytes:

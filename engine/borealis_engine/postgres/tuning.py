@@ -1,0 +1,119 @@
+"""The user's parameters on this instance: vetted, put into force, and what became of each.
+
+The invariant: no parameter keeps a database from running. What PostgreSQL does not take is left out and told of, and
+if it does not start with the rest it is started without any.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from borealis_engine.contract.settings import Settings
+from borealis_engine.postgres.attached import Attached, Site
+from borealis_engine.postgres.catalogue import Catalogue, Vetted
+from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.settings import Configuration
+from borealis_engine.postgres.sql import Session, session
+
+log = logging.getLogger(__name__)
+LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
+_PENDING: Final = "select name from pg_settings where pending_restart order by name"
+_FAULTS: Final = "select name, error from pg_file_settings where error is not null and name is not null"
+
+
+def parse_settings(text: str | bytes) -> Settings:
+    """Read Settings; ValueError says what is wrong with them."""
+    try:
+        settings = Settings.from_json(text)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"not an object with the fields of Settings: {error}") from error
+    parameters = settings.parameters
+    if not isinstance(parameters, dict) or not all(isinstance(each, str) for each in parameters.values()):
+        raise ValueError("parameters must map names to strings")
+    if not isinstance(settings.read_only, bool) or not isinstance(settings.digest, str):
+        raise ValueError("read_only must be true or false, digest a string")
+    return settings
+
+
+class Tuning:
+    """What the user wants, and what of it is in force here."""
+
+    def __init__(self, site: Site, wanted: Settings) -> None:
+        self.wanted = wanted
+        self.in_force: Settings | None = None
+        self.refused: Mapping[str, str] = {}
+        self.pending: tuple[str, ...] = ()
+        self._site = site
+        self._catalogue = Catalogue(site)
+        self._lock = asyncio.Lock()
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+
+    @property
+    def digest(self) -> str:
+        """Give the digest of what is in force."""
+        return self.in_force.digest if self.in_force else ""
+
+    def note(self, line: str) -> None:
+        """Remember a line of PostgreSQL's log."""
+        self._lines.append(line)
+
+    def forget(self) -> None:
+        """Say that no PostgreSQL runs with them any more."""
+        self.in_force, self.refused, self.pending = None, {}, ()
+
+    async def start(self, make: Callable[[Configuration], Awaitable[Attached]]) -> Attached:
+        """Start a PostgreSQL with the parameters, or without them if it does not start otherwise.
+
+        `make` starts one, and leaves nothing behind if it raises.
+        """
+        async with self._lock:
+            settings = self.wanted
+            vetted = await self._vet(settings)
+            configuration = Configuration(
+                place=self._site.place, parameters=vetted.accepted, read_only=settings.read_only
+            )
+            try:
+                attached = await make(configuration)
+            except ServerDied as error:
+                if not vetted.accepted:
+                    raise
+                why = f"PostgreSQL did not start with the parameters: {'; '.join(self._lines) or error}"
+                attached = await make(replace(configuration, parameters={}))
+                vetted = Vetted(refused=dict.fromkeys(vetted.accepted, why) | dict(vetted.refused))
+                log.error("%s", why)
+            await self._settle(settings, vetted)
+        return attached
+
+    async def apply(self, attached: Attached) -> None:
+        """Put what is wanted into force on a running PostgreSQL; ServerDied if it does not answer."""
+        async with self._lock:
+            settings = self.wanted
+            if settings == self.in_force:
+                return
+            vetted = await self._vet(settings)
+            changed = replace(attached.configuration, parameters=vetted.accepted, read_only=settings.read_only)
+            await attached.adopt(changed)
+            await self._settle(settings, vetted)
+
+    async def _vet(self, settings: Settings) -> Vetted:
+        return await asyncio.to_thread(self._catalogue.vet, settings.parameters)
+
+    async def _settle(self, settings: Settings, vetted: Vetted) -> None:
+        """Learn what became of each parameter."""
+        async with session(self._site.door) as connection:
+            self.pending = tuple(str(row[0]).lower() for row in await _rows(connection, _PENDING))
+            faults = {str(name): str(error) for name, error in await _rows(connection, _FAULTS)}
+        late = {n: why for n, why in faults.items() if n in vetted.accepted and n not in self.pending}
+        self.refused = {**vetted.refused, **late}
+        self.in_force = settings
+        log.info("parameters in force: %d, refused: %d, waiting for a restart: %d",
+                 len(vetted.accepted) - len(late), len(self.refused), len(self.pending))  # fmt: skip
+        for name, why in self.refused.items():
+            log.warning("parameter %s is refused: %s", name, why)
+
+
+async def _rows(connection: Session, query: str) -> list[tuple[object, ...]]:
+    return await (await connection.execute(query.encode())).fetchall()
