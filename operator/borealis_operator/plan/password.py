@@ -88,8 +88,9 @@ def password_condition(facts: Facts) -> Condition:
 
 
 def _bad(facts: Facts, reason: str, message: str) -> Condition:
-    kept = "; the last good password stays in force" if facts.cluster.status.epoch else ""
-    return condition("MasterUserSecretReady", False, reason, message + kept)
+    there = facts.live("Secret", master_name(facts.cluster.name)) is not None
+    until = "the last good password stays in force" if there else "the master user is made once it can be used"
+    return condition("MasterUserSecretReady", False, reason, f"{message}; {until}")
 
 
 def _last_good(live: Manifest) -> str:
