@@ -1,5 +1,6 @@
 """Kubernetes quantities as numbers: claims and their capacity, in all forms that an API server may answer with."""
 
+import math
 import re
 from decimal import Decimal
 from typing import Final
@@ -26,4 +27,4 @@ def parse_quantity(text: str) -> Decimal:
 
 def parse_bytes(text: str) -> int:
     """Give a quantity of bytes, rounded up to a whole one as Kubernetes does; ValueError if it is none."""
-    return int(-(-parse_quantity(text) // 1))
+    return math.ceil(parse_quantity(text))

@@ -10,7 +10,7 @@ from borealis_engine.contract.status import StorageState
 from borealis_engine.contract.volume import MEMBERS, WRITE_QUORUM
 
 from borealis_operator.plan.facts import Facts, Pod
-from borealis_operator.plan.placement import ZONES, is_stand_in
+from borealis_operator.plan.placement import ZONES, choose_volume_zones, is_stand_in, real_zones
 
 Condition: TypeAlias = dict[str, Any]
 
@@ -61,12 +61,15 @@ def storage_condition(facts: Facts) -> Condition:
 
 def zones_condition(facts: Facts) -> Condition:
     """Say whether the volume lies in three real zones."""
-    zones = sorted({m.zone for m in facts.volume.config.members}) if facts.volume else []
+    members = [m.zone for m in facts.volume.config.members] if facts.volume else choose_volume_zones(facts.nodes)
+    zones = sorted(set(members))
     if len(zones) == ZONES and not any(is_stand_in(z) for z in zones):
         return condition("ThreeZones", True, "Placed", f"two storage nodes in each of {', '.join(zones)}")
+    there = real_zones(facts.nodes)
     message = (
-        "fewer than three zones had nodes when the cluster was made, so Kubernetes nodes stand in for zones; "
-        "label nodes with topology.kubernetes.io/zone and make a new cluster to survive the loss of a zone"
+        f"fewer than {ZONES} zones had nodes when the cluster was made, so Kubernetes nodes stand in for zones and the "
+        "loss of a zone may end writing; have nodes that take pods in three zones, by the label "
+        f"topology.kubernetes.io/zone (now: {', '.join(there) or 'none'}), and make a new cluster"
     )
     return condition("ThreeZones", False, "StandIns", message)
 

@@ -73,7 +73,7 @@ def space_condition(facts: Facts) -> Condition:
 def storage_used(facts: Facts) -> str:
     """Give how full the fullest storage node is, in whole percent; empty if none tells."""
     shares = [room.share for room in measure(facts)]
-    return f"{int(max(shares) * 100)}%" if shares else ""
+    return f"{max(shares):.0%}" if shares else ""
 
 
 def _rooms(facts: Facts) -> Iterator[Room]:
@@ -96,7 +96,7 @@ def _claimed(facts: Facts, pod: Pod) -> int:
 
 
 def _names(told: tuple[Room, ...], limit: float) -> str:
-    return ", ".join(f"{room.name} ({int(room.share * 100)}%)" for room in told if room.share >= limit)
+    return ", ".join(f"{room.name} ({room.share:.0%})" for room in told if room.share >= limit)
 
 
 def _before(facts: Facts) -> str:
