@@ -31,6 +31,7 @@ TLS_PATH: Final = "/etc/borealis/tls"
 DATA_PATH: Final = "/var/lib/borealis"
 RUN_PATH: Final = "/run/borealis"
 TMP_PATH: Final = "/tmp"
+SCRAPED: Final = {"prometheus.io/scrape": "true", "prometheus.io/port": str(names.PROBE_PORT)}
 SHM_PATH: Final = "/dev/shm"  # PostgreSQL's dynamic shared memory; a container's own is 64 MiB
 
 
@@ -174,7 +175,8 @@ def _pod(
     grace: int,
     avoid: Collection[str] = (),
 ) -> Object:
-    metadata = render_metadata(cluster, name, labels={LABEL_COMPONENT: component}, annotations={ANNOTATION_ZONE: zone})
+    annotations = {ANNOTATION_ZONE: zone, **SCRAPED}
+    metadata = render_metadata(cluster, name, labels={LABEL_COMPONENT: component}, annotations=annotations)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
