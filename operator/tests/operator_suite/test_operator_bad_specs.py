@@ -1,4 +1,4 @@
-"""A spec that went wrong: what was never made waits, what runs goes on as it was, with failover, and says what is wrong."""
+"""A spec that went wrong: what was never made waits; what runs goes on as it was, fails over, and says what is wrong."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ async def test_a_mistake_changes_nothing_and_stops_no_failover(
     assert running.addresses("orders") == [running.writer_pod()["status"]["podIP"]]
     assert running.named("DBInstance") == names
     assert running.kube.objects["Secret", KEY.namespace, "orders-master"]["data"] == master
-    assert running.kube.objects["PersistentVolumeClaim", "shop", "orders-storage-0"] == claim
+    assert running.kube.objects["PersistentVolumeClaim", KEY.namespace, "orders-storage-0"] == claim
 
 
 async def test_a_corrected_spec_holds_again(running: Stage) -> None:

@@ -52,7 +52,7 @@ def test_what_is_no_quantity(text: str) -> None:
 
 
 def stored(shares: list[float | None], *, was: str = "", states: dict[int, StorageState] | None = None) -> Facts:
-    """Give facts with storage nodes that are so full, of claims of 10Gi on disks ten times as large; None: not heard."""
+    """Give facts with storage nodes so full, of claims of 10Gi on disks ten times as large; None: not heard."""
     pods, claims = [], {}
     for index, share in enumerate(shares):
         name = f"orders-storage-{index}"
