@@ -36,6 +36,9 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [create, list, update, watch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [create, delete, list, patch]
 {{- end }}
 
 {{/* Rights upon objects that lie in no namespace: the zones of nodes. */}}

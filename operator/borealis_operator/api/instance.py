@@ -29,6 +29,7 @@ class Instance:
     status: Raw
     instance_class: str = ""  # empty: as the DBCluster says
     generation: int = 1
+    fault: str = ""  # what is wrong with its spec; a default stands in for it
 
 
 def parse_instance(raw: Raw) -> Instance:

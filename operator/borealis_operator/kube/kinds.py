@@ -52,6 +52,13 @@ _KINDS = (
         group="discovery.k8s.io",
         verbs=("create", "list", "update", "watch"),
     ),
+    Kind(
+        kind="HorizontalPodAutoscaler",
+        plural="horizontalpodautoscalers",
+        group="autoscaling",
+        version="v2",
+        verbs=("create", "delete", "list", "patch"),
+    ),
     Kind(kind="Lease", plural="leases", group="coordination.k8s.io", verbs=("create", "get", "update")),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from borealis_engine.contract.volume import VolumeConfig
@@ -27,10 +28,10 @@ from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube, Object
 from borealis_operator.observe.port import Agents, Credentials
 from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
-from borealis_operator.render.clients import ANNOTATION_SETTINGS
+from borealis_operator.render.autoscaling import AUTOSCALER
 from borealis_operator.render.secrets import read_secret
 
-OWN_KINDS: Final = ("Pod", "PersistentVolumeClaim", "Service", "EndpointSlice", "Secret", "ConfigMap")
+OWN_KINDS: Final = ("Pod", "PersistentVolumeClaim", "Service", "EndpointSlice", "Secret", "ConfigMap", AUTOSCALER)
 
 
 async def observe_cluster(
@@ -61,6 +62,7 @@ async def observe_cluster(
         asked=asked,
         snapshots=read_snapshots(snapshots, cluster.name),
         faults=tuple(fault for _, faults in parsed for fault in faults),
+        taken=frozenset(i["metadata"]["name"] for i in instances),
     )
 
 
@@ -102,7 +104,6 @@ def read_pod(raw: Object, agent: Agent) -> Pod:
         created=timestamp(metadata.get("creationTimestamp")),
         role=labels.get(LABEL_ROLE, ""),
         agent=agent,
-        settings=annotations.get(ANNOTATION_SETTINGS),
     )
 
 
@@ -138,7 +139,10 @@ def _instances(raw: Iterable[Object], cluster: str) -> list[tuple[Instance, Faul
     """Give the DBInstances of a cluster by name, and what is wrong with each."""
     own = [forgive(parse_instance, i) for i in raw if section(i, "spec").get("clusterName") == cluster]
     told = [
-        (i, tuple(ConfigInvalid(f"{f.field} of DBInstance {i.name}", f.problem, f.remedy) for f in wrong))
+        (
+            replace(i, fault="; ".join(map(str, wrong))),
+            tuple(ConfigInvalid(f"{f.field} of DBInstance {i.name}", f.problem, f.remedy) for f in wrong),
+        )
         for i, wrong in own
     ]
     return sorted(told, key=lambda pair: pair[0].name)

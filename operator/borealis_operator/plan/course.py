@@ -7,18 +7,21 @@ from borealis_operator.api.errors import OperatorError, StateBroken
 from borealis_operator.api.forgiving import summarize
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
+from borealis_operator.plan.autoscaling import tend_autoscaler
 from borealis_operator.plan.conditions import storage_condition
 from borealis_operator.plan.deletion import DELETING
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
+from borealis_operator.plan.instance_status import render_instance_status
+from borealis_operator.plan.instance_steps import tend_instance_pods, tend_instances
 from borealis_operator.plan.password import master_password
 from borealis_operator.plan.rollout import announce_rollout, due_pods, roll_out
+from borealis_operator.plan.roster import assign_places, class_faults
 from borealis_operator.plan.settings import push_settings
 from borealis_operator.plan.status import (
     AVAILABLE,
     FAILING_OVER,
     decide_phase,
-    render_instance_status,
     render_status,
     status_patch,
 )
@@ -28,8 +31,6 @@ from borealis_operator.plan.steps import (
     offer_tls,
     push_config,
     switch_endpoints,
-    tend_instance_pods,
-    tend_instances,
     tend_storage,
     tend_volume,
 )
@@ -60,12 +61,13 @@ def plan_course(facts: Facts) -> Course:
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
     actions += lay_foundation(facts)
-    trouble: OperatorError | None = summarize(facts.faults)
+    trouble: OperatorError | None = summarize((*facts.faults, *class_faults(facts)))
     try:
         actions += _tend(facts)
     except StateBroken as error:
         trouble = error
     actions += offer_tls(facts)
+    actions += tend_autoscaler(facts)
     database, _ = _database(facts)
     delay = _delay(facts, bool(actions or database))
     return Course(actions=tuple(actions), delay=delay, hold=hold, trouble=trouble)
@@ -163,8 +165,9 @@ def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_se
     told += announce_turns(cluster.status.raw.get("conditions") or (), status["conditions"])
     if patch := status_patch(cluster.status.raw, status, now=facts.now):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
-    for instance in facts.instances:
-        said = render_instance_status(instance, _pod_of(instance, facts))
+    for place in assign_places(facts):
+        instance = place.instance
+        said = render_instance_status(facts, place, _pod_of(instance, facts))
         if {k: instance.status.get(k) for k in said} != dict(said):
             told.append(Patch(kind="DBInstance", name=instance.name, body={"status": said}, status=True))
     return told

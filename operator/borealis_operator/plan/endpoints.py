@@ -3,7 +3,7 @@
 A thawed operator that still believes in an old writer finds a higher epoch on the live slice, and leaves it alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from borealis_engine.contract.status import Role
@@ -40,11 +40,16 @@ def decide_writer_endpoint(live: Endpoint | None, writer: Pod | None, pods: Sequ
     return Endpoint(addresses=tuple(a for a in before.addresses if a in doubtful), epoch=before.epoch)
 
 
-def decide_reader_endpoint(live: Endpoint | None, writer: Endpoint, pods: Sequence[Pod]) -> Endpoint:
-    """Give the reader endpoint: every ready reader, or where the writer endpoint leads if there is none."""
+def decide_reader_endpoint(
+    live: Endpoint | None, writer: Endpoint, pods: Sequence[Pod], *, leaving: Collection[str] = ()
+) -> Endpoint:
+    """Give the reader endpoint: every ready reader, or where the writer endpoint leads if there is none.
+
+    `leaving` are names of pods that are about to end.
+    """
     if live and live.epoch > heard_epoch(pods) > 0:
         return live
-    ready = sorted(p.ip for p in pods if p.ip and not p.terminating and _reads(p))
+    ready = sorted(p.ip for p in pods if p.ip and not p.terminating and p.name not in leaving and _reads(p))
     return Endpoint(addresses=tuple(ready) or writer.addresses, epoch=writer.epoch)
 
 

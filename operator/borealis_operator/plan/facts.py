@@ -4,12 +4,13 @@ Facts are never kept beyond the pass; the only memory is `Asked`, which stops tw
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from borealis_engine.contract.status import InstanceStatus, Role, StorageStatus
 from borealis_engine.contract.volume import VolumeConfig
 
+from borealis_operator.api.classes import DEFAULT_CLASSES, Resources
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import Instance
@@ -64,7 +65,6 @@ class Pod:
     created: float
     role: str
     agent: Agent = Agent()
-    settings: str | None = None  # digest of those it was made with; None for a pod of an older operator
 
     @property
     def over(self) -> bool:
@@ -121,6 +121,8 @@ class Facts:
     asked: Asked | None = None
     snapshots: tuple[Snapshot, ...] = ()
     faults: tuple[ConfigInvalid, ...] = ()  # fields that are wrong, for which something else stands in
+    classes: Mapping[str, Resources] = field(default_factory=lambda: DEFAULT_CLASSES)
+    taken: frozenset[str] = frozenset()  # names of all DBInstances of the namespace, also of other clusters
 
     @property
     def storage_pods(self) -> tuple[Pod, ...]:

@@ -4,7 +4,7 @@ The generated ones number `readers` + 1, the instance that writes being one of t
 scaling in, whoever made it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from borealis_operator.api.autoscaling import MAX_READERS
@@ -20,16 +20,20 @@ class InstanceSet:
     delete: tuple[Instance, ...]
 
 
-def plan_instances(cluster: str, readers: int, instances: Sequence[Instance], *, writer: str) -> InstanceSet:
+def plan_instances(
+    cluster: str, readers: int, instances: Sequence[Instance], *, writer: str, taken: Collection[str] = ()
+) -> InstanceSet:
     """Give what is missing and what is too much; `writer` is the name of the writing DBInstance, or empty.
+
+    `taken` are names of others, which the operator passes over.
 
     Scale-in takes the highest promotion tier first, then the newest, and waits while nobody is known to write.
     """
     added = sum(1 for i in instances if not i.generated and not i.deleting)
     wanted = max(0, min(readers, MAX_READERS - added)) + 1
     generated = [i for i in instances if i.generated and not i.deleting]
-    taken = {i.name for i in instances}
-    free = (name for n in range(1, 1000) if (name := instance_name(cluster, n)) not in taken)
+    used = {i.name for i in instances} | set(taken)
+    free = (name for n in range(1, 1000) if (name := instance_name(cluster, n)) not in used)
     create = tuple(next(free) for _ in range(wanted - len(generated)))
     surplus = sorted((i for i in generated if i.name != writer), key=lambda i: (-i.tier, -i.created, -_number(i.name)))
     excess = max(0, len(generated) - wanted) if writer else 0

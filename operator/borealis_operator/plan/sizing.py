@@ -6,13 +6,15 @@ had a pod keeps the class of that pod, also for the next one. One that never had
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from borealis_operator.api.classes import Resources
 from borealis_operator.api.cluster import ClusterSpec
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import Instance
 
-Classes = Mapping[str, Resources]
+Classes: TypeAlias = Mapping[str, Resources]
+CLUSTER_FIELD: Final = "spec.instance.dbInstanceClass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +33,13 @@ def decide_size(spec: ClusterSpec, instance: Instance, classes: Classes) -> Size
     """Give the size of an instance as it should be now."""
     asked = instance.instance_class or spec.instance_class
     if asked and asked not in classes:
-        return _kept(spec, instance, classes, class_fault(asked, classes, own=bool(instance.instance_class)))
+        field = "spec.dbInstanceClass" if instance.instance_class else f"{CLUSTER_FIELD} of the DBCluster"
+        return _kept(spec, instance, classes, class_fault(field, asked, classes))
     return Size(name=asked, resources=classes[asked] if asked else spec.resources)
 
 
-def class_fault(asked: str, classes: Classes, *, own: bool) -> ConfigInvalid:
-    """Say that a class is unknown, and which ones there are; `own`: it is the DBInstance that asks for it."""
-    field = "spec.dbInstanceClass" if own else "spec.instance.dbInstanceClass of the DBCluster"
+def class_fault(field: str, asked: str, classes: Classes) -> ConfigInvalid:
+    """Say that a class is unknown, and which ones there are."""
     return ConfigInvalid(field, f"there is no class {asked!r}", f"use one of {', '.join(classes)}")
 
 

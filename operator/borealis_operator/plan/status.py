@@ -9,13 +9,13 @@ from borealis_engine.contract.volume import MEMBERS, format_lsn
 
 from borealis_operator.api.errors import OperatorError
 from borealis_operator.api.fields import timestamp
-from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import (
     master_name,
     reader_service,
     readers_selector,
     writer_service,
 )
+from borealis_operator.plan.autoscaling import autoscaling_conditions
 from borealis_operator.plan.conditions import (
     ready_condition,
     reconciled_condition,
@@ -70,6 +70,7 @@ def render_status(
         rollout_condition(facts),
         pods_condition(facts),
         space_condition(facts),
+        *autoscaling_conditions(facts),
         *([waits] if (waits := deletion_condition(facts)) else []),
         reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
     ]
@@ -107,24 +108,6 @@ def status_patch(before: Mapping[str, Any], after: Mapping[str, Any], *, now: fl
     settled = {k: v for k, v in changed.items() if k not in moving}
     stale = "durableLsn" in changed and now - timestamp(before.get("lsnTime")) >= LSN_EVERY_S
     return changed if settled or stale else {}
-
-
-def render_instance_status(instance: Instance, pod: Pod | None) -> Mapping[str, Any]:
-    """Give the status of one DBInstance: empty strings where there is nothing to say."""
-    said = pod.instance_status if pod else None
-    if said is None:
-        word = "creating" if pod is None or pod.agent.status is None else "not-responding"
-    elif said.ready and said.role in (Role.WRITER, Role.READER):
-        word = AVAILABLE
-    else:
-        word = "failing-over" if said.role is Role.PROMOTING else "creating"
-    return {
-        "status": word,
-        "role": said.role.value if said else "",
-        "pod": pod.name if pod else "",
-        "zone": pod.zone if pod else "",
-        "node": pod.node if pod else "",
-    }
 
 
 def _members(facts: Facts) -> list[dict[str, Any]]:

@@ -6,13 +6,10 @@ that leads to it.
 
 from collections.abc import Iterator
 
-from borealis_engine.contract.volume import WRITE_QUORUM, Generation, VolumeConfig
+from borealis_engine.contract.volume import Generation, VolumeConfig
 
-from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.errors import StateBroken
-from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import (
-    LABEL_CLUSTER,
     LABEL_ROLE,
     READER,
     SERVER,
@@ -27,7 +24,6 @@ from borealis_operator.api.names import (
 )
 from borealis_operator.plan.actions import (
     Action,
-    Announce,
     Create,
     Delete,
     MakeCertificates,
@@ -36,20 +32,17 @@ from borealis_operator.plan.actions import (
     PushVolume,
     Replace,
 )
+from borealis_operator.plan.departure import leaving_pods
 from borealis_operator.plan.endpoints import Endpoint, decide_reader_endpoint, decide_writer_endpoint
 from borealis_operator.plan.facts import Facts, Manifest
-from borealis_operator.plan.instances import plan_instances
 from borealis_operator.plan.password import master_password
-from borealis_operator.plan.placement import choose_instance_zone, is_stand_in
-from borealis_operator.plan.replacement import plan_replacement, pod_suffix
-from borealis_operator.plan.settings import wanted_settings
+from borealis_operator.plan.placement import is_stand_in
+from borealis_operator.plan.rollout import restarting_pods
 from borealis_operator.plan.upkeep import keep
 from borealis_operator.plan.volume import advance_config, make_config
-from borealis_operator.render.clients import equip
 from borealis_operator.render.endpoints import read_slice, render_service, render_slice
-from borealis_operator.render.metadata import owner_reference
-from borealis_operator.render.objects import render_instance, render_volume
-from borealis_operator.render.pods import render_instance_pod, render_pvc, render_storage_pod
+from borealis_operator.render.objects import render_volume
+from borealis_operator.render.pods import render_pvc, render_storage_pod
 from borealis_operator.render.secrets import read_secret, render_master, render_server_ca
 
 
@@ -133,65 +126,6 @@ def push_config(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
             yield PushVolume(pod=pod, config=config)
 
 
-def tend_instances(facts: Facts) -> Iterator[Action]:
-    """Give DBInstances to make, adopt and delete."""
-    cluster, writer = facts.cluster, facts.writer
-    planned = plan_instances(
-        cluster.name, cluster.spec.readers, facts.instances, writer=writer.instance if writer else ""
-    )
-    for name in planned.create:
-        yield Create(manifest=render_instance(cluster, name))
-    for instance in planned.delete:
-        yield Delete(kind="DBInstance", name=instance.name, uid=instance.uid)
-    for instance in facts.instances:
-        if not instance.owned and not instance.deleting:
-            yield _adopt(cluster, instance)
-
-
-def _adopt(cluster: Cluster, instance: Instance) -> Patch:
-    """Have a user's DBInstance go with the cluster, next to whomever else it belongs to; one of them controls."""
-    free = not any(owner.get("controller") for owner in instance.owners)
-    owners = [*instance.owners, owner_reference(cluster) | {"controller": free}]
-    metadata = {"labels": {LABEL_CLUSTER: cluster.name}, "ownerReferences": owners, "resourceVersion": instance.version}
-    return Patch(kind="DBInstance", name=instance.name, body={"metadata": metadata})
-
-
-def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
-    """Give pods to delete and to make, each new one counted before the next is placed; no image, no replacement."""
-    cluster, writer = facts.cluster, facts.writer
-    heard = sum(1 for p in facts.storage_pods if p.storage_status)
-    plan = plan_replacement(
-        facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=heard < WRITE_QUORUM
-    )
-    losses = [loss for loss in plan.losses if cluster.spec.image or not loss.replaced]
-    for loss in losses:
-        reason = "InstanceReplaced" if loss.replaced else "InstanceRemoved"
-        yield Announce(reason=reason, message=f"{loss.pod.name} is deleted: {loss.reason}")
-        yield Delete(kind="Pod", name=loss.pod.name, uid=loss.pod.uid)
-    lost = {loss.pod.name for loss in losses}
-    placed = [p.zone for p in facts.instance_pods if p.name not in lost and not p.terminating]
-    zones = [m.zone for m in config.members]
-    nodes = [n for n in facts.nodes if n.name not in plan.avoid]
-    avoid = {n.hostname for n in facts.nodes if n.name in plan.avoid}
-    for instance in plan.bare if cluster.spec.image else ():
-        zone = choose_instance_zone(zones, nodes, placed, writer_zone=writer.zone if writer else "", full=plan.full)
-        placed.append(zone)
-        name = f"{instance.name}-{pod_suffix(facts.entropy, instance.name)}"
-        pinned = not is_stand_in(zone)
-        pod = render_instance_pod(
-            cluster,
-            instance.name,
-            name,
-            config,
-            zone=zone,
-            pinned=pinned,
-            avoid=avoid,
-            resources=cluster.spec.resources,
-        )
-        server_tls = facts.live("Secret", tls_name(cluster.name, SERVER)) is not None
-        yield Create(manifest=equip(pod, wanted_settings(facts), server_tls=server_tls))
-
-
 def label_roles(facts: Facts) -> Iterator[Action]:
     """Give role labels that differ from what the agents say."""
     writer = facts.writer
@@ -208,7 +142,9 @@ def switch_endpoints(facts: Facts) -> Iterator[Action]:
     names = (writer_service(facts.cluster.name), reader_service(facts.cluster.name))
     live = [_endpoint(facts.live("EndpointSlice", name)) for name in names]
     to_writer = decide_writer_endpoint(live[0], facts.writer, facts.instance_pods)
-    to_readers = decide_reader_endpoint(live[1], to_writer, facts.instance_pods)
+    to_readers = decide_reader_endpoint(
+        live[1], to_writer, facts.instance_pods, leaving=leaving_pods(facts) | restarting_pods(facts)
+    )
     for name, before, after in zip(names, live, (to_writer, to_readers), strict=True):
         if after == before or (before is None and not after.addresses):
             continue

@@ -96,7 +96,7 @@ class Reconciler:
         )
         if cluster.deleting and not holding(facts.snapshots, cluster.status.raw):
             return INVALID_S
-        facts = with_last_good(replace(facts, faults=(*faults, *facts.faults)))
+        facts = with_last_good(replace(facts, faults=(*faults, *facts.faults), classes=self.catalogue.classes))
         course = plan_course(facts)
         executor = Executor(kube=self.kube, agents=self.agents)
         self._note(key, course.actions)
