@@ -47,7 +47,7 @@ IMMUTABLE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "storage-class": ({"storage": {"className": "other"}}, ("spec.storage.className", "make a new cluster")),
     "database-name": ({"databaseName": "other"}, ("spec.databaseName", "CREATE DATABASE")),
     "master-user": ({"masterUsername": "other"}, ("spec.masterUsername", "CREATE ROLE")),
-    "version": ({"engineVersion": "16"}, ("spec.engineVersion", "keep the old value", "leave it out")),
+    "version": ({"engineVersion": "16"}, ("spec.engineVersion", "set it to that", "leave it out")),
 }
 
 

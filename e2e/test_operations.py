@@ -89,12 +89,14 @@ def test_uninstall(
     for command in ("helm uninstall borealis", "kubectl delete dbclusters", "kubectl delete crd"):
         assert command in notes, f"the chart's notes do not name {command!r}: {notes}"
     with Ledger(client=client, url=quickstart.url(), name="uninstall") as ledger:
-        release.uninstall()
-        assert not release.pods()
-        ledger.await_commits(200, timeout=60)
-        reader = client.python(scripts.ONE, quickstart.reader_url()).strip()
-        start = time.monotonic()
-        release.install(published)
+        try:
+            release.uninstall()
+            await_that("no operator is left", lambda: not release.pods(), timeout=60)
+            ledger.await_commits(200, timeout=60)
+            reader = client.python(scripts.ONE, quickstart.reader_url()).strip()
+            start = time.monotonic()
+        finally:
+            release.install(published)
         await_that("an operator that works", lambda: release.leader() in release.pods(), timeout=60)
         _await_repair(cluster, quickstart)
         scenario.figures["seconds_to_install_again"] = round(time.monotonic() - start, 1)
