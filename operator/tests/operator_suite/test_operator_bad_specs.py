@@ -1,4 +1,4 @@
-"""A spec that went wrong: what was never made waits; what runs goes on as it was, fails over, and says what is wrong."""
+"""A spec that went wrong: what was never made waits; what runs goes on, fails over, and says what is wrong."""
 
 from typing import Any
 
