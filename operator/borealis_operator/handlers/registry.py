@@ -17,6 +17,7 @@ from borealis_operator.kube.credentials import find_credentials
 from borealis_operator.kube.port import Kube
 from borealis_operator.reconcile.kicks import Kicks
 from borealis_operator.reconcile.metrics import CLUSTERS
+from borealis_operator.reconcile.orphans import tend_orphaned_instance
 from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
 from borealis_operator.reconcile.snapshots import tend_orphan
@@ -112,9 +113,15 @@ def _wire_children(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
         kopf.on.event(*resource, registry=registry, labels={LABEL_MANAGED: MANAGER})(child)
 
     @kopf.on.event(GROUP, VERSION, "dbinstances", registry=registry)
-    async def instance(namespace: str | None, body: kopf.Body, **_: Any) -> None:
-        name = str(section(body, "spec").get("clusterName", ""))
-        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=name))
+    async def instance(event: kopf.RawEvent, namespace: str | None, body: kopf.Body, **_: Any) -> None:
+        key = ClusterKey(namespace=namespace or "", name=str(section(body, "spec").get("clusterName", "")))
+        wiring.kicks.kick(key)
+        if event["type"] == "DELETED" or wiring.kicks.expects(key):
+            return
+        try:
+            await tend_orphaned_instance(wiring.kube, dict(body), now=time.time())
+        except KubeError as error:
+            log.warning("status of a DBInstance: %s", error)
 
 
 def _wire_snapshots(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:

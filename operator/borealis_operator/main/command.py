@@ -10,11 +10,12 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kopf
 
 from borealis_operator.api.catalogue import ENV_ENGINE_IMAGES, Catalogue, parse_catalogue
+from borealis_operator.api.classes import ENV_INSTANCE_CLASSES, parse_classes
 from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import KubeError, NotFound, OperatorError
 from borealis_operator.handlers.registry import Wiring, make_registry
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(argv)
     set_up_logs(plain=options.plain, verbose=options.verbose)
     try:
-        catalogue = parse_catalogue(os.environ.get(ENV_ENGINE_IMAGES, ""))
+        classes = parse_classes(os.environ.get(ENV_INSTANCE_CLASSES, ""))
+        catalogue = replace(parse_catalogue(os.environ.get(ENV_ENGINE_IMAGES, "")), classes=classes)
     except OperatorError as error:
         sys.exit(f"borealis-operator: {error}")
     try:

@@ -17,6 +17,10 @@ class Kicks(Generic[K]):
         """Keep kicks of a key from now on, whether or not anyone waits for them yet."""
         self._flags.setdefault(key, asyncio.Event())
 
+    def expects(self, key: K) -> bool:
+        """Whether somebody looks after a key."""
+        return key in self._flags
+
     def kick(self, key: K) -> None:
         """Call for a pass; a key that nobody expects is ignored."""
         if flag := self._flags.get(key):
