@@ -12,6 +12,7 @@ OperatorError
 └── AgentError        a pod's control port did not do what was asked
     ├── AgentDown     no answer
     └── AgentRefused  an answer, and it was no
+        └── AgentOutdated  it is of an older release and does not know what was asked
 """
 
 
@@ -73,3 +74,7 @@ class AgentDown(AgentError):
 
 class AgentRefused(AgentError):
     """The agent answered, and refused."""
+
+
+class AgentOutdated(AgentRefused):
+    """The agent is of an older release and does not know what was asked."""

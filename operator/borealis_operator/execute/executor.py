@@ -76,7 +76,7 @@ class Executor:
                 await self._create(render_master(facts.cluster, secrets.token_urlsafe(24)))
             case do.Announce():
                 await self.announce(facts.cluster, action, now=facts.now)
-            case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
+            case do.PushVolume() | do.AskPromotion() | do.SetDatabase() | do.SetSettings():
                 await self._ask(action)
             case _:
                 assert_never(action)
@@ -115,7 +115,7 @@ class Executor:
         with contextlib.suppress(NotFound):
             await self.kube.delete(action.kind, namespace, action.name, uid=action.uid)
 
-    async def _ask(self, action: do.PushVolume | do.AskPromotion | do.SetDatabase) -> None:
+    async def _ask(self, action: do.PushVolume | do.AskPromotion | do.SetDatabase | do.SetSettings) -> None:
         try:
             match action:
                 case do.PushVolume():
@@ -124,6 +124,8 @@ class Executor:
                     await self.agents.promote(action.pod.uid)
                 case do.SetDatabase():
                     await self.agents.set_database(action.pod.uid, action.database)
+                case do.SetSettings():
+                    await self.agents.set_settings(action.pod.uid, action.settings)
                 case _:
                     assert_never(action)
         except AgentError as error:
@@ -170,7 +172,7 @@ def stands_alone(action: do.Action) -> bool:
 
 def log_action(cluster: Cluster, action: do.Action) -> None:
     """Log one decision; statuses and address books are not worth a line."""
-    extra = {"cluster": str(cluster.key)}
+    extra = {"cluster": str(cluster.key), "epoch": str(cluster.status.epoch)}
     match action:
         case do.Create() | do.Apply() | do.Replace():
             name = action.manifest["metadata"]["name"]
@@ -180,7 +182,7 @@ def log_action(cluster: Cluster, action: do.Action) -> None:
             log.info("delete %s %s", action.kind, action.name, extra=extra)
         case do.Announce():
             log.info("%s: %s", action.reason, action.message, extra=extra)
-        case do.AskPromotion() | do.SetDatabase():
-            log.info("%s %s", type(action).__name__, action.pod.name, extra=extra)
+        case do.AskPromotion() | do.SetDatabase() | do.SetSettings():
+            log.info("%s %s", type(action).__name__, action.pod.name, extra={**extra, "node": action.pod.name})
         case _:
             log.debug("%s", type(action).__name__, extra=extra)

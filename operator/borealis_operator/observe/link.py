@@ -32,6 +32,7 @@ class Link:
         host = f"[{address}]" if ":" in address else address
         self.address = address
         self.url = f"https://{host}:{CONTROL_PORT}"
+        self.outdated = False  # of a release that takes no settings
         self.decided = asyncio.Event()  # heard, or suspected
         self._session = session
         self._clock = clock
@@ -56,6 +57,7 @@ class Link:
             refused=self._refused,
             silent_for=self._clock.now - self._heard if self._suspect else 0.0,
             role_for=self._clock.now - self._role_since,
+            outdated=self.outdated,
         )
 
     async def close(self) -> None:
@@ -115,7 +117,8 @@ def essence(status: PodStatus | None) -> tuple[object, ...]:
     """Give the parts of a status whose change calls for a pass: positions move all the time and do not."""
     if isinstance(status, InstanceStatus):
         known = (status.epoch, status.generation, status.revision, status.database, status.message)
-        return (status.role, status.ready, *known)
+        parameters = (status.settings, status.refused, status.pending_restart, status.tls)
+        return (status.role, status.ready, *known, *parameters)
     if isinstance(status, StorageStatus):
         return (status.state, status.generation, status.revision, status.member, status.message)
     return ()

@@ -44,6 +44,7 @@ class FakeWorld:
     unknown: dict[str, str] = field(default_factory=dict)  # parameters that PostgreSQL refuses, and why
     restart_only: set[str] = field(default_factory=set)  # parameters that it takes at its start only
     stuck: set[str] = field(default_factory=set)  # parameters with which it does not become ready
+    _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
     _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
     _addresses: Any = field(default_factory=lambda: itertools.count(1))
     _followed: dict[str, str] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class FakeWorld:
             return Agent()
         status, silent = self.statuses.get(uid), self.unplugged.get(uid)
         if silent is None and status is not None:
-            return Agent(status=status)
+            return Agent(status=status, outdated=uid in self._refusing)
         return Agent(status=status, suspect=True, silent_for=silent or 0.0)
 
     async def read_status(self, uid: str) -> InstanceStatus | StorageStatus:
@@ -123,8 +124,11 @@ class FakeWorld:
         """Take parameters, as far as that goes without a restart."""
         status = self._hear(uid)
         if uid in self.outdated:
+            self._refusing.add(uid)
             raise AgentOutdated(uid)
         assert isinstance(status, InstanceStatus)
+        if not status.ready:
+            self._started[uid] = settings
         self.statuses[uid] = self._configured(status, settings, self._started[uid])
 
     async def forget(self, key: ClusterKey) -> None:

@@ -6,6 +6,7 @@ A pass that fails between two actions leaves a state from which the next pass go
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.contract.volume import VolumeConfig
 
@@ -96,6 +97,14 @@ class SetDatabase:
     database: DatabaseSpec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSettings:
+    """Have an instance take PostgreSQL's parameters, as far as it can without a restart."""
+
+    pod: Pod
+    settings: Settings
+
+
 Action: TypeAlias = (
     Create
     | Apply
@@ -108,4 +117,5 @@ Action: TypeAlias = (
     | PushVolume
     | AskPromotion
     | SetDatabase
+    | SetSettings
 )

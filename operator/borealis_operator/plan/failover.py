@@ -4,7 +4,7 @@ The operator only asks; the storage nodes elect or refuse. So asking too early c
 is merely slow: a second one is asked only after the first has had its time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -35,11 +35,14 @@ class Hold:
 Decision: TypeAlias = Promote | Hold
 
 
-def decide_promotion(pods: Sequence[Pod], tiers: Mapping[str, int], *, asked: Asked | None) -> Decision:
+def decide_promotion(
+    pods: Sequence[Pod], tiers: Mapping[str, int], *, asked: Asked | None, due: Collection[str] = ()
+) -> Decision:
     """Choose the successor, or say why there is none yet; for use when no live pod is the writer.
 
     Lowest promotion tier first, as RDS does; then the one that has replayed most. Whoever was asked last and is a
-    reader again could not do it, and lets the others try. `tiers` by DBInstance name.
+    reader again could not do it, and lets the others try. `tiers` by DBInstance name; `due` are pods that are to be
+    restarted soon, so they come after the others.
     """
     alive = [p for p in pods if p.instance_status and not p.terminating and p.instance in tiers]
     under_way = [p for p in alive if p.plays(Role.PROMOTING)]
@@ -52,7 +55,7 @@ def decide_promotion(pods: Sequence[Pod], tiers: Mapping[str, int], *, asked: As
     if waiting and asked and asked.ago < 1.0:
         return Hold(reason=f"{waiting.name} was asked just now")
     vain = asked.pod if asked and ASKED_S <= asked.ago < VAIN_S else ""
-    chosen = waiting or min(candidates, key=lambda p: (p.name == vain, *_rank(p, tiers)))
+    chosen = waiting or min(candidates, key=lambda p: (p.name == vain, p.name in due, *_rank(p, tiers)))
     return Promote(pod=chosen, reason=f"promotion tier {tiers[chosen.instance]}, replayed {_replayed(chosen)}")
 
 
