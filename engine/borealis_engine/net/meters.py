@@ -1,10 +1,27 @@
-"""What a storage node counts for Prometheus."""
+"""What a storage node counts for Prometheus, and what it says of itself when it is scraped.
 
-from collections.abc import Callable, Sequence
+Names are stable, and every label has a fixed set of values.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.core.journal import Logged, Record
+
+PREFIX: Final = "borealis_storage_"
+GAUGES: Final = {  # name: field of the status, meaning
+    "flush_lsn": ("flush_lsn", "End of the durable log, in bytes."),
+    "durable_lsn": ("durable_lsn", "D as known here, in bytes."),
+    "promised_epoch": ("promised", "Highest epoch promised."),
+    "epoch": ("epoch", "Last epoch whose entry is held."),
+    "used_bytes": ("bytes_used", "Bytes that log and images take on the disk."),
+    "free_bytes": ("bytes_free", "Bytes that are free on the disk."),
+}
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -30,6 +47,27 @@ class Meters:
         self._syncs.observe(seconds)
         self._bytes.inc(sum(len(record.data) for record in records if isinstance(record, Logged)))
 
-    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a value that is asked for when it is scraped."""
-        Gauge(f"borealis_storage_{name}", text, registry=self.registry).set_function(value)
+    def watch(self, status: Callable[[], StorageStatus], stalled: Callable[[], float]) -> None:
+        """Show what the node says of itself, and the seconds in which its process did not run, at each scrape."""
+        self.registry.register(StatusCollector(status, stalled))
+
+
+class StatusCollector(Collector):
+    """Reads the status at each scrape."""
+
+    def __init__(self, status: Callable[[], StorageStatus], stalled: Callable[[], float]) -> None:
+        self._status, self._stalled = status, stalled
+
+    def collect(self) -> Iterator[Metric]:
+        """Give one gauge for each number of the status, and one for each state."""
+        status = self._status()
+        for name, (attribute, text) in GAUGES.items():
+            yield GaugeMetricFamily(PREFIX + name, text, value=float(getattr(status, attribute)))
+        out = status.state in (StorageState.DISK_LOST, StorageState.FAILED)
+        yield GaugeMetricFamily(f"{PREFIX}in_service", "1 if the node takes part.", value=float(not out))
+        text = "Seconds in which this process did not run although it wanted to."
+        yield GaugeMetricFamily(f"{PREFIX}stalled_seconds", text, value=self._stalled())
+        states = GaugeMetricFamily(f"{PREFIX}state", "1 for the state that the node is in.", labels=["state"])
+        for state in StorageState:
+            states.add_metric([state.value], float(state is status.state))
+        yield states

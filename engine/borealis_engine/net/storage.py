@@ -63,7 +63,7 @@ class StorageNode:
         self.clock = clock
         self.node = node
         self.shell = Shell(node=node, store=store, tls=tls, clock=clock, meters=self.meters)
-        self._watch_metrics()
+        self.meters.watch(self.status, lambda: self.clock.stalled)
 
     def _open(self) -> tuple[Store | None, str]:
         settings = self._settings
@@ -148,15 +148,6 @@ class StorageNode:
                 changes.changed()
                 before = now
             await asyncio.sleep(WATCH_S)
-
-    def _watch_metrics(self) -> None:
-        node, gauge = self.node, self.meters.gauge
-        gauge("flush_lsn", "End of the durable log.", lambda: node.durable.flush)
-        gauge("durable_lsn", "D as known here.", lambda: node.readable)
-        gauge("promised_epoch", "Highest epoch promised.", lambda: node.durable.promised)
-        gauge("epoch", "Last epoch whose entry is held.", lambda: node.durable.epoch)
-        gauge("in_service", "1 if the node takes part.", lambda: float(self.fit))
-        gauge("stalled_seconds", "Time in which this process did not run.", lambda: self.clock.stalled)
 
 
 def newest(given: VolumeConfig, remembered: str) -> VolumeConfig:
