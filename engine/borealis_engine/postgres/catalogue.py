@@ -28,7 +28,7 @@ UNFIT: Final[Mapping[str, str]] = {  # nobody could connect
     "db_user_namespace": "it changes the names by which users log in",
 }
 LIBRARIES: Final = ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries")
-_COMPLAINT: Final = re.compile(r"^(?:FATAL|ERROR|HINT|DETAIL): +(.*)$", re.M)
+_COMPLAINT: Final = re.compile(r"\b(?:FATAL|ERROR|HINT|DETAIL): {2}(.*)$", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Catalogue:
         try:
             self._ask("-D", str(scratch), "-c", "log_line_prefix=", *given, "-C", "port")
         except CommandFailed as error:
-            words = _COMPLAINT.findall(str(error).partition("\n")[2] or str(error))
+            words = _COMPLAINT.findall(str(error))
             return ". ".join(word.rstrip(".") for word in words) or str(error)
         return ""
 

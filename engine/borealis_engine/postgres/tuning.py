@@ -20,7 +20,12 @@ from borealis_engine.postgres.sql import Session, session
 
 log = logging.getLogger(__name__)
 LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
-_PENDING: Final = "select name from pg_settings where pending_restart order by name"
+_PENDING: Final = """
+    select name from pg_settings s where pending_restart and (
+        source = 'configuration file'
+        or exists (select from pg_file_settings f where lower(f.name) = lower(s.name))
+    ) order by name
+"""  # PostgreSQL keeps the flag of a parameter that came and went between two starts
 _FAULTS: Final = "select name, error from pg_file_settings where error is not null and name is not null"
 
 

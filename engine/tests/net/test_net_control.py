@@ -16,6 +16,7 @@ from borealis_engine.contract.volume import Generation, VolumeConfig
 from borealis_engine.net.control import Changes, Reply, Surface, serve_control, serve_probes
 from borealis_engine.net.errors import PeerRejected, TlsInvalid
 from borealis_engine.net.testing import make_certificates
+from borealis_engine.net.testing.authority import SERVER
 from borealis_engine.net.tls import load_tls
 
 CLUSTER = "uid-1"
@@ -94,6 +95,14 @@ async def test_only_the_operator_commands(pod: Pod, method: str, path: str, role
 async def test_a_command_gets_the_body_and_gives_its_reply(pod: Pod) -> None:
     status, text = await pod.call("POST", names.PROMOTE, names.ROLE_OPERATOR, body='{"a":1}')
     assert (status, json.loads(text), pod.commanded) == (202, {"accepted": True}, [b'{"a":1}'])
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", names.STATUS), ("POST", names.PROMOTE), ("PUT", names.VOLUME)])
+async def test_the_certificate_for_postgresql_s_clients_opens_nothing(pod: Pod, method: str, path: str) -> None:
+    """It is of the cluster's CA, and whoever reads the Secret of the server has it; but it bears no role."""
+    status, text = await pod.call(method, path, SERVER, body="{}")
+    assert (status, pod.commanded) == (403, [])
+    assert "no role" in text
 
 
 async def test_another_cluster_is_nobody(pod: Pod) -> None:

@@ -13,7 +13,7 @@ from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.binaries import Binaries, find_binaries
 from borealis_engine.postgres.errors import BinariesMissing
 from borealis_engine.postgres.image import Image, make_image
-from borealis_engine.postgres.settings import MIB, Place
+from borealis_engine.postgres.settings import MIB, Configuration, Place
 from borealis_engine.postgres.testing import MemoryVolume
 
 
@@ -57,11 +57,11 @@ def volume(image: Image) -> MemoryVolume:
 @pytest.fixture
 async def attach(
     folder: Path, binaries: Binaries, image: Image, volume: MemoryVolume
-) -> AsyncIterator[Callable[[int], Attached]]:
-    """Make instance number n of the volume; all are stopped in the end."""
+) -> AsyncIterator[Callable[..., Attached]]:
+    """Make instance number n of the volume, anew if there was one of that number; all are stopped in the end."""
     made: list[Attached] = []
 
-    def make(number: int) -> Attached:
+    def make(number: int, *, configuration: Configuration | None = None, server_tls: Path | None = None) -> Attached:
         address = f"127.9.{os.getpid() % 250}.{number}"
         site = Site(
             data=folder / f"data-{number}",
@@ -75,9 +75,11 @@ async def attach(
             ),
             binaries=binaries,
             account=choose_account(),
+            server_tls=server_tls,
         )
         site.prepare()
-        made.append(Attached(site, image, volume, history=volume.history, durable=Lsn(volume.durable)))
+        durable = Lsn(volume.durable)
+        made.append(Attached(site, image, volume, history=volume.history, durable=durable, configuration=configuration))
         return made[-1]
 
     yield make
