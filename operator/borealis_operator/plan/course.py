@@ -163,7 +163,7 @@ def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_se
     status = render_status(facts, phase=phase, hold=hold, trouble=trouble, database_set=database_set)
     told: list[Action] = [*_completed(facts), *_storage_turned(facts), *announce_rollout(facts)]
     told += announce_turns(cluster.status.raw.get("conditions") or (), status["conditions"])
-    if patch := status_patch(cluster.status.raw, status, now=facts.now):
+    if patch := status_patch(cluster.status.raw, status, now=facts.now, refresh=not cluster.deleting):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
     for place in assign_places(facts):
         instance = place.instance

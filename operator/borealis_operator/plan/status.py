@@ -101,13 +101,18 @@ def render_status(
     }
 
 
-def status_patch(before: Mapping[str, Any], after: Mapping[str, Any], *, now: float) -> Mapping[str, Any]:
-    """Give what to merge into the live status; empty if nothing but the durable LSN moved lately."""
+def status_patch(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, now: float, refresh: bool = True
+) -> Mapping[str, Any]:
+    """Give what to merge into the live status; empty if nothing but the durable LSN moved lately.
+
+    Without `refresh` that alone is never written: while a deletion waits, nobody takes the events of such writes.
+    """
     moving = ("durableLsn", "lsnTime")
     changed = {k: v for k, v in after.items() if before.get(k) != v}
     settled = {k: v for k, v in changed.items() if k not in moving}
     stale = "durableLsn" in changed and now - timestamp(before.get("lsnTime")) >= LSN_EVERY_S
-    return changed if settled or stale else {}
+    return changed if settled or (stale and refresh) else {}
 
 
 def _members(facts: Facts) -> list[dict[str, Any]]:

@@ -186,3 +186,17 @@ async def test_the_clock_stands_still_while_the_loop_does() -> None:
     await asyncio.sleep(0)
     assert clock.now - before <= 2 * MOST_S
     await clock.stop()
+
+
+async def test_a_status_is_asked_for_and_not_remembered(agent: Agent, links: Linked, authority: Pair) -> None:
+    """The stream may not have told yet; an answer is not older than its question."""
+    link, _ = links
+    await link.follow(KEY, credentials(authority), {"u1": HOST})
+    for lsn in range(1, 20):
+        agent.status = InstanceStatus(name="pod", role=Role.WRITER, durable_lsn=lsn)
+        assert await link.read_status("u1") == agent.status
+    with pytest.raises(AgentDown):
+        await link.read_status("u2")
+    await agent.stop()
+    with pytest.raises(AgentDown):
+        await link.read_status("u1")
