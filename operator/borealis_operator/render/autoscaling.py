@@ -3,12 +3,14 @@
 Policies of how many at once are left to Kubernetes; what the user may set are bounds, target and windows.
 """
 
+from typing import Final
+
 from borealis_operator.api.autoscaling import Autoscaling
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.names import API_VERSION
 from borealis_operator.render.metadata import Object, render_metadata
 
-AUTOSCALER = "HorizontalPodAutoscaler"
+AUTOSCALER: Final = "HorizontalPodAutoscaler"
 
 
 def autoscaler_name(cluster: str) -> str:
