@@ -73,7 +73,7 @@ def client(cluster: kind.Kind, published: images.Images) -> Client:
 @pytest.fixture(scope="session")
 def quickstart(cluster: kind.Kind, published: images.Images, release: Release, database: Database) -> Database:
     """The database, whole, also when the scenario that installs it was left out of this run."""
-    if not database.exists():
+    if not cluster.kubectl("get", "dbcluster", database.name, "-o", "name", check=False):
         release.install(published)
         cluster.kubectl("apply", "-f", "examples/quickstart.yaml")
     database.await_whole(READERS, timeout=300)

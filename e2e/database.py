@@ -27,11 +27,6 @@ class Database:
         kind = pykube.object_factory(self.api, API, "DBCluster")
         return dict(kind.objects(self.api, namespace=self.namespace).get(name=self.name).obj)
 
-    def exists(self) -> bool:
-        """Say whether Kubernetes knows the object."""
-        kind = pykube.object_factory(self.api, API, "DBCluster")
-        return kind.objects(self.api, namespace=self.namespace).get_or_none(name=self.name) is not None
-
     def status(self) -> dict[str, Any]:
         """Give its status; empty before the operator has seen it."""
         return dict(self.raw().get("status", {}))
