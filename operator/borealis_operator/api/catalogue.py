@@ -32,9 +32,8 @@ class Catalogue:
         """Give the engine image of `major`, or say which majors there are."""
         if major not in self.images:
             there = ", ".join(sorted(self.images, key=int))
-            raise ConfigInvalid(
-                "spec.engineVersion", f"{major} has no engine image in this operator", f"use one of {there}"
-            )
+            remedy = f"make the DBCluster anew with one of {there}, or add an image to engine.images of the chart"
+            raise ConfigInvalid("spec.engineVersion", f"{major} has no engine image in this operator", remedy)
         return self.images[major]
 
 
