@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +12,6 @@ import pytest
 from borealis_engine.contract import names
 from borealis_engine.contract.status import DatabaseSpec, Role
 from borealis_engine.net.testing import StorageNodes
-from borealis_engine.postgres.binaries import find_binaries
-from borealis_engine.postgres.errors import BinariesMissing
 from borealis_engine.postgres.testing import Agent
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
@@ -23,18 +19,6 @@ pytestmark = pytest.mark.postgres
 LEASE_S = 4.0
 LONG_LEASE_S = 300.0
 SPEC = DatabaseSpec(master_username="Ma ster", master_password="s3'cret", database_name="app", digest="d1")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    try:
-        find_binaries(os.environ)
-    except BinariesMissing as error:
-        pytest.skip(str(error))
-    path = Path(tempfile.mkdtemp(prefix="borealis-ag-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
@@ -203,15 +187,17 @@ async def waits_for_the_volume(connection: "psycopg.AsyncConnection[tuple[object
 
 @pytest.mark.parametrize("agents", [LONG_LEASE_S], indirect=True)
 async def test_after_sigterm_a_writer_is_gone_and_its_successor_need_not_wait_for_the_lease(
-    agents: list[Agent],
+    agents: list[Agent], record_property: Callable[[str, object], None]
 ) -> None:
     writer, load = await create(agents), Load()
     await seed(writer, load)
     assert writer.process is not None
+    began = asyncio.get_running_loop().time()
     writer.process.terminate()
     assert await writer.ended() == 0
     assert not writer.postgres()
     assert await agents[2].post(names.PROMOTE) == 202
     await agents[2].ready(Role.WRITER, LONG_LEASE_S / 2)
+    record_property("seconds from SIGTERM to the next writer", asyncio.get_running_loop().time() - began)
     assert await rows(agents[2]) == set(load.acked)
     assert "s3'cret" not in "".join(agent.log() for agent in agents)

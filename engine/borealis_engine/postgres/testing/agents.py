@@ -65,9 +65,18 @@ class Agent:
 
     async def apply(self, spec: DatabaseSpec) -> int:
         """PUT the database specification and give the HTTP status."""
-        url, body = self._url(names.DATABASE), spec.to_json()
-        async with self._session() as session, session.put(url, data=body, ssl=self._tls()) as reply:
+        return await self.put(names.DATABASE, spec.to_json())
+
+    async def put(self, path: str, body: str) -> int:
+        """PUT something and give the HTTP status."""
+        async with self._session() as session, session.put(self._url(path), data=body, ssl=self._tls()) as reply:
             return reply.status
+
+    async def probe(self, path: str) -> tuple[int, str]:
+        """GET from the probe port; the HTTP status and the text."""
+        url = f"http://{self.address}:{names.PROBE_PORT}{path}"
+        async with self._session() as session, session.get(url) as reply:
+            return reply.status, await reply.text()
 
     async def until(self, wanted: Callable[[InstanceStatus], bool], deadline_s: float = DEADLINE_S) -> InstanceStatus:
         """Wait for a status; TimeoutError with the log if it does not come."""
@@ -122,12 +131,13 @@ class Agent:
         (found,) = (pid for pid in self.postgres() if _parent(pid) == self.process.pid)
         return found
 
-    async def connect(self, spec: DatabaseSpec) -> "psycopg.AsyncConnection[tuple[object, ...]]":
-        """Connect over TCP as the master user."""
-        return await psycopg.AsyncConnection.connect(
-            host=self.address, port=names.POSTGRES_PORT, user=spec.master_username, password=spec.master_password,
-            dbname=spec.database_name or "postgres", autocommit=True, connect_timeout=5,
+    async def connect(self, spec: DatabaseSpec, **more: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+        """Connect over TCP as the master user; `more` is libpq's."""
+        conninfo = psycopg.conninfo.make_conninfo(
+            hostaddr=self.address, port=names.POSTGRES_PORT, user=spec.master_username, password=spec.master_password,
+            dbname=spec.database_name or "postgres", connect_timeout=5, **more,
         )  # fmt: skip
+        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
 
     def log(self) -> str:
         """Give what it has logged so far."""

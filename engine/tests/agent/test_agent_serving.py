@@ -1,0 +1,146 @@
+"""A writer and a reader as clients and the operator meet them: TLS, parameters, a reader that leaves, metrics."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from borealis_engine.contract import names
+from borealis_engine.contract.settings import Settings
+from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
+from borealis_engine.net.testing import StorageNodes
+from borealis_engine.net.testing.authority import HOST, SERVER
+from borealis_engine.postgres.instance import DRAIN_S
+from borealis_engine.postgres.testing import Agent
+from borealis_engine.postgres.testing.agents import DEADLINE_S
+
+pytestmark = pytest.mark.postgres
+SPEC = DatabaseSpec(master_username="app", master_password="a password", database_name="app", digest="d")
+GIVEN = Settings(parameters={"work_mem": "5MB", "wrk_mem": "1MB"}, digest="given")
+
+
+@pytest.fixture
+async def pair(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
+    """A writer and a reader with a server certificate and GIVEN parameters."""
+    async with StorageNodes(folder) as nodes:
+        writer, reader = (Agent(nodes, folder, number) for number in range(2))
+        extra = {names.ENV_SERVER_TLS_DIR: str(nodes.certificates[SERVER]), names.ENV_SETTINGS: GIVEN.to_json()}
+        try:
+            await asyncio.gather(writer.start(extra), reader.start(extra))
+            await writer.until(lambda status: status.role is Role.STARTING)
+            assert await writer.put(names.SETTINGS, GIVEN.to_json()) == 202  # nothing runs yet
+            assert await writer.post(names.PROMOTE) == 202
+            await writer.ready(Role.WRITER)
+            assert await writer.apply(SPEC) == 200
+            status = await writer.status()
+            await reader.until(lambda s: s.ready and s.role is Role.READER and s.replay_lsn >= status.durable_lsn)
+            yield writer, reader
+        finally:
+            for agent in (writer, reader):
+                await agent.kill()
+
+
+async def ask(agent: Agent, query: str, **more: str) -> object:
+    async with await agent.connect(SPEC, **more) as connection:
+        row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_clients_verify_the_server_and_may_do_without(pair: tuple[Agent, Agent]) -> None:
+    ca = str(pair[0].nodes.certificates[SERVER] / "ca.crt")
+    ours = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    for agent in pair:
+        assert (await agent.status()).tls
+        assert await ask(agent, ours, host=HOST, sslmode="verify-full", sslrootcert=ca) is True
+        assert await ask(agent, ours, sslmode="disable") is False
+        with pytest.raises(psycopg.OperationalError, match="does not match host name"):
+            await agent.connect(SPEC, host="elsewhere", sslmode="verify-full", sslrootcert=ca)
+        with pytest.raises(psycopg.OperationalError, match=r"no protocols|protocol version|unsupported"):
+            await agent.connect(SPEC, sslmode="require", ssl_min_protocol_version="TLSv1",
+                                ssl_max_protocol_version="TLSv1.1")  # fmt: skip
+
+
+async def test_parameters_hold_on_both_change_and_survive_a_promotion(pair: tuple[Agent, Agent]) -> None:
+    writer, reader = pair
+    for agent in pair:
+        status = await agent.status()
+        assert (status.settings, list(status.refused)) == ("given", ["wrk_mem"])
+        assert await ask(agent, "show work_mem") == "5MB"
+        assert await agent.put(names.SETTINGS, '{"parameters":{"work_mem":8}}') == 400
+        changed = Settings(parameters={"work_mem": "6MB", "wal_buffers": "2MB"}, read_only=True, digest="changed")
+        assert await agent.put(names.SETTINGS, changed.to_json()) == 200
+        status = await agent.status()
+        assert (status.settings, dict(status.refused), status.pending_restart) == ("changed", {}, ("wal_buffers",))
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        await ask(writer, "create table t(i int)")
+    another = DatabaseSpec(master_username="app", master_password="new one", database_name="more", digest="d2")
+    assert await writer.apply(another) == 200  # the agent itself may write
+    assert await writer.apply(SPEC) == 200
+
+    os.kill(writer.postmaster(), signal.SIGKILL)
+    await writer.until(lambda status: status.role is not Role.WRITER)
+    assert await reader.post(names.PROMOTE) == 202
+    await reader.ready(Role.WRITER)
+    assert await ask(reader, "show work_mem") == "6MB"
+    assert (await reader.status()).pending_restart == ("wal_buffers",)
+    status = await writer.ready(Role.READER)  # on a new PostgreSQL, in the same process
+    assert (status.settings, status.pending_restart) == ("changed", ())
+    assert await ask(writer, "show wal_buffers") == "2MB"
+    _, text = await writer.probe("/metrics")
+    assert 'borealis_instance_reigns_ended_total{cause="server-died"} 1.0' in text
+    assert "borealis_instance_attachments_total 2.0" in text
+
+
+async def test_a_reader_serves_on_until_nobody_is_sent_to_it_and_tells_its_clients(pair: tuple[Agent, Agent]) -> None:
+    _, reader = pair
+    loop = asyncio.get_running_loop()
+    assert reader.process is not None
+    assert (await reader.probe("/readyz"))[0] == 200
+    async with await reader.connect(SPEC) as client:
+        began = loop.time()
+        reader.process.terminate()
+        await reader.until(lambda status: not status.ready)
+        assert loop.time() - began < DRAIN_S / 2
+        assert (await reader.probe("/readyz"))[0] == 503
+        assert await reader.post(names.PROMOTE) == 409
+        assert await ask(reader, "select 1") == 1  # one that came late is served
+        with pytest.raises(psycopg.errors.AdminShutdown, match="terminating connection due to administrator command"):
+            await client.execute("select pg_sleep(60)")
+        assert loop.time() - began > DRAIN_S * 0.9
+    assert await reader.ended() == 0
+    assert not reader.postgres()
+
+
+async def test_metrics_tell_of_clients_commits_and_roles(pair: tuple[Agent, Agent]) -> None:
+    writer, reader = pair
+    async with await writer.connect(SPEC) as client:
+        await client.execute("create table t(i int)")
+        await client.execute("begin")
+        await client.execute("select 1")
+        text = await scrape(writer, lambda text: 'connections{state="idle_in_transaction"} 1.0' in text)
+    for line in ('role{role="writer"} 1.0', "tls 1.0", "promotions_total 1.0", "refused_parameters 1.0", "ready 1.0"):
+        assert f"borealis_instance_{line}\n" in text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(values["borealis_instance_commit_seconds_count"]) >= 1
+    assert float(values["borealis_instance_log_bytes_total"]) >= 1000
+    assert "borealis_instance_lag_seconds" not in values
+    _, text = await reader.probe("/metrics")
+    assert "borealis_instance_lag_seconds " in text
+    assert "borealis_instance_commit_seconds_count 0.0\n" in text
+
+
+async def scrape(agent: Agent, wanted: Callable[[str], bool]) -> str:
+    """Scrape until that is in it: clients are counted every few seconds."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not wanted(text := (await agent.probe("/metrics"))[1]):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return text
+
+
+def test_a_status_without_the_newer_fields_is_understood() -> None:
+    old = InstanceStatus.from_json('{"name":"i","role":"reader"}')
+    assert (old.settings, old.refused, old.pending_restart, old.tls) == ("", {}, (), False)
