@@ -3,11 +3,12 @@
 ARG BASE=debian:trixie-slim
 
 FROM $BASE AS python
-# Left out: what only people read, and the interpreter's own tests and help.
+# Left out, from the base too: what only people read, and the interpreter's own tests and help.
 RUN printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' > /etc/dpkg/dpkg.cfg.d/slim \
  && apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/lib/python3*/test /usr/lib/python3*/pydoc_data
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/lib/python3*/test /usr/lib/python3*/pydoc_data \
+    /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
 
 FROM python AS wanted
 WORKDIR /src
@@ -32,7 +33,9 @@ COPY . .
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-deps --prefix /out /wheels/*.whl
 
-FROM python
+# What a layer deletes still weighs in the image: all of it in one layer, without that.
+FROM scratch
+COPY --from=python / /
 ARG PG_MAJOR=17
 # No cluster of Debian's own is made. Left out: what only JIT needs, for PostgreSQL runs without it when it is not there;
 # sources of locales; Perl beyond its base, which only Debian's wrappers of the client programs want: the programs

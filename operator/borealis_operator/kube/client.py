@@ -1,19 +1,21 @@
-"""The adapter of the port to a real API server, over HTTP.
+"""The adapter of the port to a real API server, over the official asynchronous client's transport.
 
-Objects stay plain mappings and paths come from the table of kinds, so that neither models nor discovery are needed.
+Only the transport and the credentials of that client are used: objects stay plain mappings, and paths come from the
+table of kinds, so that no discovery is needed.
 """
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-import kopf
+from kubernetes.aio import client as transport
+from kubernetes.aio import config as credentials
 
 from borealis_operator.api.errors import AlreadyExists, Conflict, KubeDown, KubeError, NotFound
 from borealis_operator.api.names import FIELD_MANAGER
-from borealis_operator.kube.credentials import authorization, find_credentials
 from borealis_operator.kube.kinds import KINDS
 from borealis_operator.kube.port import Object
 from borealis_operator.plan.facts import Manifest
@@ -26,21 +28,27 @@ APPLY: Final = "application/apply-patch+yaml"
 
 async def connect() -> "ApiServer":
     """Find the API server as any client does: the pod's service account, else KUBECONFIG."""
-    return ApiServer(find_credentials())
+    configuration = transport.Configuration()
+    path = os.environ.get("KUBECONFIG") or None  # the library reads it only once, when it is imported
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+            credentials.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await credentials.load_kube_config(path, client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except credentials.ConfigException as error:
+        raise KubeError(f"no access to a Kubernetes API: {error}; set KUBECONFIG") from error
+    return ApiServer(transport.ApiClient(configuration))
 
 
 class ApiServer:
     """A Kubernetes API server."""
 
-    def __init__(self, info: kopf.ConnectionInfo) -> None:
-        self._info = info
-        connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
-        agent = {"User-Agent": FIELD_MANAGER}
-        self._session = aiohttp.ClientSession(connector=connector, headers=agent, proxy=info.proxy_url)
+    def __init__(self, api: Any) -> None:
+        self._api = api
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._api.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> Object:
         """Give one object."""
@@ -92,18 +100,21 @@ class ApiServer:
         query: Mapping[str, str] | None = None,
         content: str = JSON,
     ) -> Object:
-        url = self._info.server.rstrip("/") + path
-        headers = {"Accept": JSON, "Content-Type": content, **authorization(self._info)}
-        data = None if body is None else json.dumps(body)
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self._session.request(method, url, params=query, headers=headers, data=data) as answer,
-            ):
-                text = await answer.read()
+            async with asyncio.timeout(TIMEOUT_S):
+                request = await self._api.param_serialize(
+                    method,
+                    path,
+                    query_params=list((query or {}).items()),
+                    header_params={"Accept": JSON, "Content-Type": content},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._api.call_api(*request)
+                data = await answer.read()
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise KubeDown(f"{method} {path}: {error or type(error).__name__}") from error
-        return _decode(method, path, answer.status, text)
+        return _decode(method, path, answer.status, data)
 
 
 def _path(manifest: Manifest, *, named: bool = True) -> str:

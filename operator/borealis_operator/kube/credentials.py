@@ -1,13 +1,11 @@
-"""Where the Kubernetes API is and who we are there: the same answer for our own client and for the framework.
+"""Where the framework finds the Kubernetes API: where the official client, which ours is built upon, finds it too.
 
 Inside a pod it is the service account, reached by the address that the kubelet gave, so that the operator works while
-the cluster's DNS does not; elsewhere it is KUBECONFIG. A service account's token is replaced in its file long before
-it ends: whoever keeps a connection reads it again.
+the cluster's DNS does not; elsewhere it is KUBECONFIG.
 """
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import kopf
@@ -15,7 +13,6 @@ import yaml
 
 from borealis_operator.api.errors import KubeError
 
-TOKEN_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 HOST: Final = "KUBERNETES_SERVICE_HOST"
 PORT: Final = "KUBERNETES_SERVICE_PORT"
 
@@ -35,16 +32,6 @@ def find_credentials(**kwargs: Any) -> kopf.ConnectionInfo:
     if info is None:
         raise KubeError("no access to a Kubernetes API: no service account and no kubeconfig; set KUBECONFIG")
     return dataclasses.replace(info, server=_server()) if inside() else info
-
-
-def authorization(info: kopf.ConnectionInfo) -> dict[str, str]:
-    """Give the headers that say who we are, with the token as it is now in its file."""
-    if not inside():
-        return info.as_http_headers()
-    try:
-        return {"Authorization": f"Bearer {TOKEN_FILE.read_text().strip()}"}
-    except OSError:
-        return info.as_http_headers()
 
 
 def _server() -> str:
