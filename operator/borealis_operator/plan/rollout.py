@@ -16,6 +16,7 @@ from borealis_operator.plan.actions import Action, Announce, Delete, Patch
 from borealis_operator.plan.conditions import Condition, condition
 from borealis_operator.plan.departure import is_offered
 from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.plan.resizing import resized, staffed_instances
 from borealis_operator.plan.settings import restart_names, wanted_settings
 
 UP_TO_DATE: Final = "InstancesUpToDate"
@@ -49,11 +50,11 @@ def plan_rollout(facts: Facts) -> Rollout:
 
 def outdated(facts: Facts, pod: Pod, wanted: Settings) -> str:
     """Say why a pod must be made anew to be as specified; empty if it need not be."""
-    if names := restart_names(pod, wanted):
-        return f"{', '.join(names)} of spec.parameters take effect at its start"
+    if names := restart_names(facts, pod, wanted):
+        return f"{', '.join(names)} of spec.parameters: in force from its next start on"
     if pod.agent.outdated and wanted.parameters:
         return "it is of an older release, which takes no parameters"
-    return ""
+    return resized(facts, pod)
 
 
 def roll_out(facts: Facts) -> Iterator[Action]:
@@ -81,7 +82,7 @@ def rollout_condition(facts: Facts) -> Condition:
     if not rollout.due:
         last = _obstacle(facts) if _before(facts) == "False" else ""
         if last:
-            return condition(UP_TO_DATE, False, "Waiting", f"all that had to be were restarted; {last}")
+            return condition(UP_TO_DATE, False, "Waiting", f"the last one was restarted; {last}")
         return condition(UP_TO_DATE, True, "UpToDate", "every instance runs as specified")
     told = "; ".join(f"{due.pod.name}: {due.reason}" for due in rollout.due)
     if rollout.waits:
@@ -136,7 +137,7 @@ def _unrest(facts: Facts) -> str:
         return f"waits for {ending.name} to end"
     if rising := next((p for p in facts.instance_pods if p.plays(Role.PROMOTING)), None):
         return f"waits for the promotion of {rising.name}"
-    for instance in facts.instances:
+    for instance in staffed_instances(facts):
         own = [p for p in facts.instance_pods if p.instance == instance.name]
         if instance.deleting or not any(_serves(p) for p in own):
             return f"waits for {_describe(instance.name, own)}"

@@ -13,6 +13,7 @@ from borealis_engine.contract.settings import OWN, Settings
 from borealis_operator.plan.actions import SetSettings
 from borealis_operator.plan.conditions import Condition, condition
 from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.plan.space import volume_is_full
 
 APPLIED: Final = "ParametersApplied"
 PLAIN: Final = Settings()
@@ -28,7 +29,7 @@ def render_settings(parameters: Mapping[str, str], *, read_only: bool) -> Settin
 
 def wanted_settings(facts: Facts) -> Settings:
     """Give the settings that the cluster's instances should have now."""
-    return render_settings(facts.cluster.spec.parameters, read_only=False)
+    return render_settings(facts.cluster.spec.parameters, read_only=volume_is_full(facts))
 
 
 def push_settings(facts: Facts) -> Iterator[SetSettings]:
@@ -45,10 +46,15 @@ def has_settings(pod: Pod, wanted: Settings) -> bool:
     return status is not None and status.settings == wanted.digest
 
 
-def restart_names(pod: Pod, wanted: Settings) -> tuple[str, ...]:
-    """Give the parameters for which an instance waits to be restarted; none while it does not know the last ones."""
+def restart_names(facts: Facts, pod: Pod, wanted: Settings) -> tuple[str, ...]:
+    """Give the parameters for which an instance waits to be restarted; none while it does not know the last ones.
+
+    What another instance refuses, perhaps because it did not start with it, is not worth a restart.
+    """
     status = pod.instance_status
-    return tuple(sorted(status.pending_restart)) if status and has_settings(pod, wanted) else ()
+    if status is None or not has_settings(pod, wanted):
+        return ()
+    return tuple(sorted(set(status.pending_restart) - set(_refused(facts, wanted))))
 
 
 def parameters_condition(facts: Facts, *, waits: str = "") -> Condition:
@@ -60,7 +66,7 @@ def parameters_condition(facts: Facts, *, waits: str = "") -> Condition:
         told = "; ".join(f"spec.parameters.{name}: {why}" for name, why in sorted(refused.items()))
         message = f"{told}; correct or remove it, the other parameters are in force"
         return condition(APPLIED, False, "ParameterRefused", message)
-    if pending := {pod.name: names for pod in _told(facts) if (names := restart_names(pod, wanted))}:
+    if pending := {pod.name: names for pod in _told(facts) if (names := restart_names(facts, pod, wanted))}:
         all_names = ", ".join(sorted({name for some in pending.values() for name in some}))
         message = f"{all_names}: in force once these instances are restarted, which is done one by one: "
         return condition(APPLIED, False, "RestartPending", message + ", ".join(sorted(pending)) + _because(waits))

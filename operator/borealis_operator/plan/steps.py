@@ -142,9 +142,8 @@ def switch_endpoints(facts: Facts) -> Iterator[Action]:
     names = (writer_service(facts.cluster.name), reader_service(facts.cluster.name))
     live = [_endpoint(facts.live("EndpointSlice", name)) for name in names]
     to_writer = decide_writer_endpoint(live[0], facts.writer, facts.instance_pods)
-    to_readers = decide_reader_endpoint(
-        live[1], to_writer, facts.instance_pods, leaving=leaving_pods(facts) | restarting_pods(facts)
-    )
+    leaving = leaving_pods(facts) | restarting_pods(facts)
+    to_readers = decide_reader_endpoint(live[1], to_writer, facts.instance_pods, leaving=leaving)
     for name, before, after in zip(names, live, (to_writer, to_readers), strict=True):
         if after == before or (before is None and not after.addresses):
             continue

@@ -190,3 +190,64 @@ async def test_an_agent_of_an_older_release_is_made_anew_for_the_first_parameter
     await running.settle()
     assert sorted(deleted(running)) == before
     assert told(running)["ParametersApplied"]["status"] == "True"
+
+
+async def test_what_one_instance_refuses_restarts_no_other(running: Stage) -> None:
+    """It did not start with the value, runs without, and says so: the others are spared."""
+    writer = running.status["writer"]
+    ask(running, **{ROLLED: "5"})
+    running.kube.on_write = lambda verb, kind, name: (
+        running.world.unknown.update({ROLLED: "PostgreSQL did not start with it"}) if verb == "delete" else None
+    )
+    await running.settle()
+    assert len(deleted(running)) == 1
+    assert running.status["writer"] == writer
+    assert told(running)["ParametersApplied"]["reason"] == "ParameterRefused"
+    assert told(running)["InstancesUpToDate"]["status"] == "True"
+
+
+async def test_a_changed_class_is_rolled_too(running: Stage) -> None:
+    before, writer, ready = instance_pods(running), running.status["writer"], watch_readiness(running)
+    spec = running.kube.objects["DBCluster", KEY.namespace, KEY.name]["spec"]
+    spec["instance"] = {"dbInstanceClass": "db.small"}
+    await running.settle()
+    assert sorted(deleted(running)) == before
+    assert deleted(running)[-1] == writer
+    assert ready == [3, 3, 3]
+    for name in instance_pods(running):
+        requests = running.pod(name)["spec"]["containers"][0]["resources"]["requests"]
+        assert requests == {"cpu": "500m", "memory": "1Gi"}
+
+
+async def test_an_unknown_class_restarts_nobody(running: Stage) -> None:
+    spec = running.kube.objects["DBCluster", KEY.namespace, KEY.name]["spec"]
+    spec["instance"] = {"dbInstanceClass": "db.enormous"}
+    await running.settle()
+    assert deleted(running) == []
+
+
+async def test_an_upgrade_alone_restarts_nobody(running: Stage) -> None:
+    """Pods of an operator that knew nothing of sizes, settings and certificates are as they should be."""
+    for name in instance_pods(running):
+        live = running.kube.objects["Pod", KEY.namespace, name]
+        del live["metadata"]["annotations"]["borealis.dev/resources"]
+        container = live["spec"]["containers"][0]
+        container["env"] = [e for e in container["env"] if "SETTINGS" not in e["name"] and "SERVER" not in e["name"]]
+        container.pop("resources")
+    running.restart_operator()
+    await running.settle()
+    assert deleted(running) == []
+    assert told(running)["InstancesUpToDate"]["status"] == "True"
+
+
+async def test_a_reader_leaves_the_endpoint_before_it_is_restarted(running: Stage) -> None:
+    offered: list[bool] = []
+
+    def note(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("delete", "Pod") and name != running.status["writer"]:
+            offered.append(running.pod(name)["status"]["podIP"] in running.addresses("orders-ro"))
+
+    running.kube.on_write = note
+    ask(running, **{ROLLED: "5"})
+    await running.settle()
+    assert offered == [False, False]
