@@ -144,3 +144,16 @@ async def scrape(agent: Agent, wanted: Callable[[str], bool]) -> str:
 def test_a_status_without_the_newer_fields_is_understood() -> None:
     old = InstanceStatus.from_json('{"name":"i","role":"reader"}')
     assert (old.settings, old.refused, old.pending_restart, old.tls) == ("", {}, (), False)
+
+
+async def test_a_reader_whose_postgresql_dies_is_back_in_the_same_process_each_time(pair: tuple[Agent, Agent]) -> None:
+    """More often than a kubelet restarts a container without making it wait; and nothing of the old one is left."""
+    _, reader = pair
+    for _ in range(4):
+        before = reader.postgres()
+        os.kill(reader.postmaster(), signal.SIGKILL)
+        await reader.until(lambda status: not status.ready)
+        await reader.ready(Role.READER)
+        assert not before & reader.postgres()
+        assert len(list((reader.directory / f"data-{reader.number}").iterdir())) == 1
+        assert await ask(reader, "show work_mem") == "5MB"
