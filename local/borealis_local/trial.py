@@ -6,9 +6,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ class Local:
 
     state: Path
     scratch: Path
+    env: Mapping[str, str] = field(default_factory=dict)  # what the commands get besides this process's environment
 
     def borealis(self, *words: str) -> str:
         """Run the command; its stdout, or a failed assertion with its stderr."""
         done = subprocess.run(
             [str(Path(sys.executable).with_name("borealis")), *words],
-            env={**os.environ, "BOREALIS_STATE": str(self.state)},
+            env={**os.environ, **self.env, "BOREALIS_STATE": str(self.state)},
             capture_output=True,
             text=True,
             timeout=COMMAND_S,
