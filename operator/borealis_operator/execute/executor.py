@@ -28,6 +28,7 @@ from borealis_operator.kube.port import Kube
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan import actions as do
 from borealis_operator.plan.facts import Facts, Manifest
+from borealis_operator.render.autoscaling import AUTOSCALER
 from borealis_operator.render.objects import render_event
 from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master, server_hosts
 
@@ -161,7 +162,11 @@ def stands_alone(action: do.Action) -> bool:
     """Whether nothing that comes after relies on the action: one pod that a quota refuses is no reason to stop."""
     match action:
         case do.Create():
-            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret")
+            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret", AUTOSCALER)
+        case do.Apply():
+            return bool(action.manifest["kind"] == AUTOSCALER)
+        case do.Delete():
+            return action.kind == AUTOSCALER
         case do.MakeCertificates():
             return action.roles == (SERVER,)
         case do.Patch():
