@@ -1,7 +1,7 @@
 """Put an installed package into an archive of bytecode beside it, from which Python imports it; run in site-packages.
 
-For packages of generated code that are large and hardly used. `archive.py PACKAGE [LEFT_OUT...]`: glob patterns of modules
-that nothing imports; `__init__` modules stay.
+For packages of generated code that are large and hardly used. `archive.py PACKAGE [LEFT_OUT...]`: glob patterns of
+modules that nothing imports; `__init__` modules stay.
 """
 
 import compileall
