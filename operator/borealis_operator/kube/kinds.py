@@ -37,8 +37,8 @@ def _own(kind: str, plural: str, *verbs: str) -> Kind:
 
 _KINDS = (
     _own("DBCluster", "dbclusters", "get", "list", "patch", "watch"),
-    _own("DBInstance", "dbinstances", "create", "delete", "get", "list", "patch", "watch"),
-    _own("Snapshot", "snapshots", "get", "list", "watch"),
+    _own("DBInstance", "dbinstances", "create", "delete", "list", "patch", "watch"),
+    _own("Snapshot", "snapshots", "list", "watch"),
     Kind(kind="Pod", plural="pods", verbs=("create", "delete", "list", "patch", "watch")),
     Kind(kind="PersistentVolumeClaim", plural="persistentvolumeclaims", verbs=("create", "delete", "list")),
     Kind(kind="Service", plural="services", verbs=("create", "list", "patch", "watch")),
