@@ -21,7 +21,7 @@ from e2e.workload import Client
 
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
 READERS = int(EXAMPLE["spec"]["readers"])
-# A new operator comes first and a deleted database last; between them each theme leaves the quickstart as it was.
+# A new operator comes first and a deleted database last; between them each theme leaves the quickstart whole.
 THEMES = ("thin_path", "tls", "parameters", "scaling", "bad_input", "operations", "docs", "deletion")
 
 
