@@ -3,12 +3,15 @@
 Whatever was not done is planned again by the next pass from what is then true.
 """
 
+import asyncio
 import contextlib
 import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
+
+from borealis_engine.contract.settings import Settings
 
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.errors import (
@@ -27,7 +30,7 @@ from borealis_operator.execute.certificates import Pair, issue_leaf, issue_serve
 from borealis_operator.kube.port import Kube
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan import actions as do
-from borealis_operator.plan.facts import Facts, Manifest
+from borealis_operator.plan.facts import Facts, Manifest, Pod
 from borealis_operator.render.autoscaling import AUTOSCALER
 from borealis_operator.render.objects import render_event
 from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master, server_hosts
@@ -77,8 +80,10 @@ class Executor:
                 await self._create(render_master(facts.cluster, secrets.token_urlsafe(24)))
             case do.Announce():
                 await self.announce(facts.cluster, action, now=facts.now)
-            case do.PushVolume() | do.AskPromotion() | do.SetDatabase() | do.SetSettings():
+            case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
                 await self._ask(action)
+            case do.SetSettings():
+                await asyncio.gather(*(self._set_settings(pod, action.settings) for pod in action.pods))
             case _:
                 assert_never(action)
 
@@ -116,7 +121,7 @@ class Executor:
         with contextlib.suppress(NotFound):
             await self.kube.delete(action.kind, namespace, action.name, uid=action.uid)
 
-    async def _ask(self, action: do.PushVolume | do.AskPromotion | do.SetDatabase | do.SetSettings) -> None:
+    async def _ask(self, action: do.PushVolume | do.AskPromotion | do.SetDatabase) -> None:
         try:
             match action:
                 case do.PushVolume():
@@ -125,12 +130,16 @@ class Executor:
                     await self.agents.promote(action.pod.uid)
                 case do.SetDatabase():
                     await self.agents.set_database(action.pod.uid, action.database)
-                case do.SetSettings():
-                    await self.agents.set_settings(action.pod.uid, action.settings)
                 case _:
                     assert_never(action)
         except AgentError as error:
             log.warning("%s did not obey: %s", action.pod.name, error)
+
+    async def _set_settings(self, pod: Pod, settings: Settings) -> None:
+        try:
+            await self.agents.set_settings(pod.uid, settings)
+        except AgentError as error:
+            log.warning("%s did not take its parameters: %s", pod.name, error)
 
     async def _make_certificates(self, facts: Facts, roles: Sequence[str]) -> None:
         cluster = facts.cluster
@@ -187,7 +196,9 @@ def log_action(cluster: Cluster, action: do.Action) -> None:
             log.info("delete %s %s", action.kind, action.name, extra=extra)
         case do.Announce():
             log.info("%s: %s", action.reason, action.message, extra=extra)
-        case do.AskPromotion() | do.SetDatabase() | do.SetSettings():
+        case do.AskPromotion() | do.SetDatabase():
             log.info("%s %s", type(action).__name__, action.pod.name, extra={**extra, "node": action.pod.name})
+        case do.SetSettings():
+            log.info("SetSettings %s", ", ".join(pod.name for pod in action.pods), extra=extra)
         case _:
             log.debug("%s", type(action).__name__, extra=extra)

@@ -99,9 +99,9 @@ class SetDatabase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSettings:
-    """Have an instance take PostgreSQL's parameters, as far as it can without a restart."""
+    """Have instances take PostgreSQL's parameters, as far as they can without a restart; all at once."""
 
-    pod: Pod
+    pods: tuple[Pod, ...]
     settings: Settings
 
 

@@ -51,7 +51,7 @@ def plan_rollout(facts: Facts) -> Rollout:
 def outdated(facts: Facts, pod: Pod, wanted: Settings) -> str:
     """Say why a pod must be made anew to be as specified; empty if it need not be."""
     if names := restart_names(facts, pod, wanted):
-        return f"{', '.join(names)} of spec.parameters: in force from its next start on"
+        return f"parameters that take a restart: {', '.join(names)}"
     if pod.agent.outdated and wanted.parameters:
         return "it is of an older release, which takes no parameters"
     return resized(facts, pod)
@@ -84,7 +84,9 @@ def rollout_condition(facts: Facts) -> Condition:
         if last:
             return condition(UP_TO_DATE, False, "Waiting", f"the last one was restarted; {last}")
         return condition(UP_TO_DATE, True, "UpToDate", "every instance runs as specified")
-    told = "; ".join(f"{due.pod.name}: {due.reason}" for due in rollout.due)
+    reasons = dict.fromkeys(due.reason for due in rollout.due)
+    pods = {why: ", ".join(due.pod.name for due in rollout.due if due.reason == why) for why in reasons}
+    told = "; ".join(f"{names} ({why})" for why, names in pods.items())
     if rollout.waits:
         return condition(UP_TO_DATE, False, "Waiting", f"{rollout.waits}; to be restarted: {told}")
     return condition(UP_TO_DATE, False, "RollingOut", f"to be restarted, one by one: {told}")

@@ -35,9 +35,9 @@ def wanted_settings(facts: Facts) -> Settings:
 def push_settings(facts: Facts) -> Iterator[SetSettings]:
     """Tell every instance that answers and has others in force; one of an older release would not understand."""
     wanted = wanted_settings(facts)
-    for pod in _told(facts):
-        if not pod.agent.outdated and not has_settings(pod, wanted):
-            yield SetSettings(pod=pod, settings=wanted)
+    late = tuple(p for p in _told(facts) if not p.agent.outdated and not has_settings(p, wanted))
+    if late:
+        yield SetSettings(pods=late, settings=wanted)
 
 
 def has_settings(pod: Pod, wanted: Settings) -> bool:
@@ -63,7 +63,10 @@ def parameters_condition(facts: Facts, *, waits: str = "") -> Condition:
     if reserved := sorted(set(facts.cluster.spec.parameters) & set(OWN)):
         return condition(APPLIED, False, "ParameterReserved", "; ".join(_reserved(name) for name in reserved))
     if refused := _refused(facts, wanted):
-        told = "; ".join(f"spec.parameters.{name}: {why}" for name, why in sorted(refused.items()))
+        by_reason: dict[str, list[str]] = {}
+        for name, why in sorted(refused.items()):
+            by_reason.setdefault(why, []).append(f"spec.parameters.{name}")
+        told = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
         message = f"{told}; correct or remove it, the other parameters are in force"
         return condition(APPLIED, False, "ParameterRefused", message)
     if pending := {pod.name: names for pod in _told(facts) if (names := restart_names(facts, pod, wanted))}:
