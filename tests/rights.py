@@ -183,25 +183,22 @@ async def operating(kubeconfig: Path) -> AsyncIterator[Play]:
         kicks: Kicks[ClusterKey] = Kicks()
         lease = Lease(kube=client, namespace="default", name="borealis-operator", holder="me")
         await lease.acquire()
-        keeper, stop = asyncio.create_task(lease.keep()), asyncio.Event()
-        running = asyncio.create_task(_run(client, world, kicks, stop))
+        keeper = asyncio.create_task(lease.keep())
+        running = asyncio.create_task(_run(client, world, kicks))
         try:
             key = ClusterKey(namespace="default", name="orders")
             yield Play(api=api, ears=ears, world=world, client=client, objects=objects, kicks=kicks, key=key)
         finally:
-            stop.set()
-            await asyncio.wait([running], timeout=20)
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            for task in (running, keeper):
+                task.cancel()
+            await asyncio.gather(running, keeper, return_exceptions=True)
             with contextlib.suppress(KubeDown):
                 await lease.release()
             await client.close()
 
 
-async def _run(client: ApiServer, world: FakeWorld, kicks: Kicks[ClusterKey], stop: asyncio.Event) -> None:
+async def _run(client: ApiServer, world: FakeWorld, kicks: Kicks[ClusterKey]) -> None:
     catalogue = Catalogue(images={"17": "engine:17"})
     reconciler = Reconciler(kube=client, agents=world, catalogue=catalogue, wall=time.time, clock=time.monotonic)
     wiring = Wiring(kube=client, kicks=kicks, reconciler=reconciler, remover=Remover(kube=client, agents=world))
-    await kopf.operator(
-        registry=make_registry(wiring), settings=make_settings(), clusterwide=True, standalone=True, stop_flag=stop
-    )
+    await kopf.operator(registry=make_registry(wiring), settings=make_settings(), clusterwide=True, standalone=True)
