@@ -18,7 +18,7 @@ from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.main.environment import ConfigInvalid, Environment
-from borealis_engine.main.logs import log_as_json
+from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Command, Reply, Surface, serve_control, serve_probes
 from borealis_engine.net.errors import TlsInvalid
 from borealis_engine.net.members import Members
@@ -165,7 +165,7 @@ def commands(instance: Instance) -> dict[tuple[str, str], Command]:
     }
 
 
-async def run(configuration: Configuration) -> bool:
+async def run(configuration: Configuration, lines: JsonLines) -> bool:
     """Live until SIGTERM or SIGINT (gives True), or until the instance ends by itself (False)."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -173,6 +173,7 @@ async def run(configuration: Configuration) -> bool:
     changes, identity, host = Changes(), configuration.identity, configuration.host
     members = Members(tls=identity.tls, identity=secrets.token_hex(8), config=configuration.volume)
     instance = Instance(configuration.site, identity, members, changes.changed, configuration.settings)
+    lines.where = lambda: instance.where
     surface = Surface(
         status=lambda: instance.status,
         configure=instance.configure,
@@ -209,9 +210,9 @@ def main() -> None:
         configuration = read_configuration(Environment())
     except (ConfigInvalid, TlsInvalid, PostgresError) as error:
         sys.exit(_complain(str(error), 2))
-    log_as_json(cluster=configuration.cluster, node=configuration.identity.name)
+    lines = log_as_json(cluster=configuration.cluster, node=configuration.identity.name)
     try:
-        asked = uvloop.run(run(configuration))
+        asked = uvloop.run(run(configuration, lines))
     except (PostgresError, OSError) as error:
         sys.exit(_complain(str(error), 1))
     sys.exit(0 if asked else 1)

@@ -13,7 +13,7 @@ import uvloop
 from borealis_engine.contract import names
 from borealis_engine.contract.volume import MemberId
 from borealis_engine.main.environment import ConfigInvalid, Environment
-from borealis_engine.main.logs import log_as_json
+from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Surface, serve_control, serve_probes
 from borealis_engine.net.errors import TlsInvalid
 from borealis_engine.net.storage import StorageNode, StorageSettings
@@ -72,12 +72,13 @@ def read_configuration(environment: Environment) -> Configuration:
     )
 
 
-async def run(configuration: Configuration) -> None:
+async def run(configuration: Configuration, lines: JsonLines) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     storage, changes = StorageNode(configuration.storage, configuration.tls), Changes()
+    lines.where = lambda: (storage.node.durable.epoch, storage.node.durable.flush)
     surface = Surface(
         status=storage.status,
         configure=storage.shell.configure,
@@ -107,9 +108,9 @@ def main() -> None:
         configuration = read_configuration(Environment())
     except (ConfigInvalid, TlsInvalid) as error:
         sys.exit(_complain(str(error), 2))
-    log_as_json(cluster=configuration.cluster, node=configuration.storage.name)
+    lines = log_as_json(cluster=configuration.cluster, node=configuration.storage.name)
     try:
-        uvloop.run(run(configuration))
+        uvloop.run(run(configuration, lines))
     except (StoreError, OSError) as error:
         sys.exit(_complain(str(error), 1))
 

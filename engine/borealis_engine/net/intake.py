@@ -185,6 +185,7 @@ class Intake:
                 async for piece in pieces:
                     shell.node.pulled(effect.token, piece.lsn, piece.data, shell.clock.now())
                     end = Lsn(piece.lsn + len(piece.data))
+                    shell.meters.pulled(len(piece.data))
                     shell.carry_out()
                     while shell.node.backlog > BACKLOG:
                         await shell.drained.wait()

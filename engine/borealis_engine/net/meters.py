@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.core.journal import Logged, Record
+from borealis_engine.core.messages import Reason
 
 PREFIX: Final = "borealis_storage_"
 GAUGES: Final = {  # name: field of the status, meaning
@@ -41,11 +42,27 @@ class Meters:
         self.corrupt = Counter(
             "borealis_storage_corrupt_reads", "Reads that found damaged bytes.", registry=self.registry
         )
+        self._refused = Counter(
+            "borealis_storage_refused", "Requests that this node refused.", ["reason"], registry=self.registry
+        )
+        for reason in Reason:
+            self._refused.labels(reason.name.lower())
+        self._pulled = Counter(
+            "borealis_storage_pulled_bytes", "Bytes of log taken from other nodes to catch up.", registry=self.registry
+        )
 
     def synced(self, records: Sequence[Record], seconds: float) -> None:
         """Count one sync."""
         self._syncs.observe(seconds)
         self._bytes.inc(sum(len(record.data) for record in records if isinstance(record, Logged)))
+
+    def refused(self, reason: Reason) -> None:
+        """Count a request that was not done."""
+        self._refused.labels(reason.name.lower()).inc()
+
+    def pulled(self, size: int) -> None:
+        """Count log that came from a peer."""
+        self._pulled.inc(size)
 
     def watch(self, status: Callable[[], StorageStatus], stalled: Callable[[], float]) -> None:
         """Show what the node says of itself, and the seconds in which its process did not run, at each scrape."""

@@ -32,7 +32,7 @@ from borealis_engine.core.effects import (
     StoreImage,
     Truncated,
 )
-from borealis_engine.core.messages import Envelope
+from borealis_engine.core.messages import Envelope, Refused
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.clock import StallFreeClock
@@ -156,6 +156,8 @@ class Shell:
             case Persist():
                 self._persist(effect)
             case Send(conn=conn, message=message):
+                if isinstance(message, Refused):
+                    self.meters.refused(message.reason)
                 if conn in self._channels:
                     self._channels[conn].send(message)
             case Close(conn=conn, reason=reason):

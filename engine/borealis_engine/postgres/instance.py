@@ -84,16 +84,22 @@ class Instance:
         return self._ready and not self._leaving
 
     @property
+    def where(self) -> tuple[int, Lsn]:
+        """Give the epoch owned or followed, and D as known here."""
+        feed, owner = self._attached and self._attached.feed, self._ownership
+        epoch = owner.epoch if owner else timelines.newest(feed.named) if feed else 0
+        return epoch, max(feed.durable if feed else Lsn(0), owner.durable if owner else Lsn(0))
+
+    @property
     def status(self) -> InstanceStatus:
         """Give what the control server shows."""
-        feed, owner = self._attached and self._attached.feed, self._ownership
-        durable = max(feed.durable if feed else Lsn(0), owner.durable if owner else Lsn(0))
+        epoch, durable = self.where
         reigning, seen = self._role is Role.WRITER, self._following
         return InstanceStatus(
             name=self._identity.name,
             role=self._role,
             ready=self.ready,
-            epoch=owner.epoch if owner else timelines.newest(feed.named) if feed else 0,
+            epoch=epoch,
             receive_lsn=durable if reigning else seen.progress.receive,
             replay_lsn=durable if reigning else seen.progress.replay,
             durable_lsn=durable,
