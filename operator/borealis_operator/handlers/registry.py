@@ -70,7 +70,7 @@ def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
     async def remove(namespace: str | None, name: str, **_: Any) -> None:
         key = ClusterKey(namespace=namespace or "", name=name)
         wiring.kicks.expect(key)
-        while (delay := await _remove_once(wiring, key)) is not None:
+        while (delay := await remove_once(wiring, key)) is not None:
             await wiring.kicks.wait(key, timeout=delay)
         wiring.kicks.forget(key)
         CLUSTERS.forget(key)
@@ -93,7 +93,7 @@ async def _stop(stopped: kopf.DaemonStopped) -> None:
     await stopped.wait(None)
 
 
-async def _remove_once(wiring: Wiring, key: ClusterKey) -> float | None:
+async def remove_once(wiring: Wiring, key: ClusterKey) -> float | None:
     """Serve on while Snapshots hold the cluster, else remove what is due; None when nothing is left."""
     try:
         if await wiring.remover.held(key):

@@ -95,7 +95,7 @@ class Reconciler:
             asked=self._last_asked(key),
         )
         if cluster.deleting and not holding(facts.snapshots, cluster.status.raw):
-            return INVALID_S
+            return FAILED_S
         facts = with_last_good(replace(facts, faults=(*faults, *facts.faults), classes=self.catalogue.classes))
         course = plan_course(facts)
         executor = Executor(kube=self.kube, agents=self.agents)

@@ -7,12 +7,14 @@ import pytest
 from borealis_engine.contract.status import InstanceStatus, Role, StorageState, StorageStatus
 from borealis_engine.contract.volume import format_lsn
 from borealis_operator.api.errors import Conflict
+from borealis_operator.handlers.registry import Wiring, remove_once
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
 from borealis_operator.observe.testing import FakeWorld
 from borealis_operator.plan.facts import Agent, Manifest
 from borealis_operator.plan.removal import removal_condition
 from borealis_operator.plan.snapshots import Pin, Wait, decide_pin
+from borealis_operator.reconcile.kicks import Kicks
 from borealis_operator.reconcile.removal import Remover
 from borealis_operator.reconcile.snapshots import tend_orphan
 from borealis_operator.render.objects import rfc3339
@@ -201,6 +203,23 @@ async def test_a_deletion_waits_for_snapshots_and_serves_on_meanwhile(running: S
     running.kube.remove("Snapshot", KEY.namespace, "two")
     assert not await remover(running).held(KEY)
     await run_removal(running)
+
+
+async def test_the_handler_serves_a_held_cluster_and_then_removes_it(running: Stage) -> None:
+    wiring = Wiring(kube=running.kube, kicks=Kicks(), reconciler=running.reconciler, remover=remover(running))
+    declare(running)
+    await running.settle()
+    delete(running)
+    for _ in range(3):
+        running.kube.remove("Pod", KEY.namespace, next(n for n in running.named("Pod") if "storage" in n))
+        assert await remove_once(wiring, KEY) is not None
+        running.world.run()
+    assert len(running.named("Pod")) == 9
+    running.kube.remove("Snapshot", KEY.namespace, "before")
+    delays = [await remove_once(wiring, KEY) for _ in range(4)]
+    assert delays[0] is not None
+    assert delays[-1] is None
+    assert running.named("Pod") + running.named("PersistentVolumeClaim") + running.named("DBInstance") == []
 
 
 async def run_removal(stage: Stage) -> None:
