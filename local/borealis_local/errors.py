@@ -118,10 +118,11 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
     return ApiError(403, "Forbidden", text, _about(group, plural, name))
 
 
-def denied(group: str, plural: str, name: str, *, code: int, reason: str, why: str, cause: str) -> ApiError:
-    """What an admission policy denies; it chooses reason and code."""
+def denied(group: str, plural: str, name: str, *, code: int, reason: str, why: str) -> ApiError:
+    """What an admission policy denies, with reason and code of its choice; one of a collection is not named."""
+    name = name or "Unknown"
     text = f'{_qualified(group, plural)} "{name}" is forbidden: {why}'
-    return ApiError(code, reason, text, _about(group, plural, name, causes=[{"message": cause}]))
+    return ApiError(code, reason, text, _about(group, plural, name, causes=[{"message": why}]))
 
 
 def gone(asked: int, oldest: int) -> ApiError:

@@ -21,7 +21,10 @@ _CODES: Final = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A write that is about to happen; `object` is None for a deletion, `old` for a creation."""
+    """A write that is about to happen; `object` is None for a deletion, `old` for a creation.
+
+    `name` is empty where a whole collection is deleted.
+    """
 
     operation: str  # CREATE, UPDATE or DELETE
     resource: Resource
@@ -87,7 +90,7 @@ def _denied(policy: Object, binding: Object, request: Request, reason: str, mess
     told = f"ValidatingAdmissionPolicy '{name}' with binding '{by}' denied request: {message}"
     resource = request.resource
     code = _CODES.get(reason, 422)
-    return denied(resource.group, resource.plural, request.name, code=code, reason=reason, why=told, cause=message)
+    return denied(resource.group, resource.plural, request.name, code=code, reason=reason, why=told)
 
 
 # --- what a policy is about ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Wrong requests are answered as Kubernetes answers them, so that clients written 
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -170,7 +171,7 @@ class Server:
         return answers.one(request, found.resource, obj)
 
     async def _delete_all(self, request: web.Request, found: Target) -> web.Response:
-        options = await answers.delete_options(request)
+        options = replace(await answers.delete_options(request), collection=True)
         doomed = self._api.list(found.resource, answers.selection(request, found))
         for obj in doomed:
             metadata = obj["metadata"]

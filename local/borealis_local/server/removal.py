@@ -28,6 +28,7 @@ class DeleteOptions:
     uid: str = ""
     version: str = ""
     dry_run: bool = False
+    collection: bool = False  # the object is one of many that a request deletes
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> "DeleteOptions":
@@ -70,7 +71,7 @@ def _asked(resource: Resource, live: Object, options: DeleteOptions) -> Request:
         operation="DELETE",
         resource=resource,
         namespace=live["metadata"].get("namespace", ""),
-        name=live["metadata"]["name"],
+        name="" if options.collection else live["metadata"]["name"],
         object=None,
         old=live,
         dry_run=options.dry_run,
