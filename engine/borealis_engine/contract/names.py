@@ -14,7 +14,7 @@ VOLUME: Final = "/volume"  # PUT VolumeConfig; 409 with the newer one if the nod
 PROMOTE: Final = "/promote"  # POST {} -> 202; progress shows in status; idempotent
 RESIGN: Final = "/resign"  # POST {} -> 202; the writer gives its epoch up and stops
 DATABASE: Final = "/database"  # PUT DatabaseSpec -> 200 once true in SQL on the writer; 409 if not the writer
-SETTINGS: Final = "/settings"  # PUT Settings -> 200 once reloaded; instances only
+SETTINGS: Final = "/settings"  # PUT Settings -> 200 once reloaded, 202 before PostgreSQL is up; instances only
 EVENTS_HEARTBEAT_S: Final = 0.5
 
 # Environment of storage pods and instance pods.

@@ -17,7 +17,7 @@ class Role(StrEnum):
     READER = "reader"
     PROMOTING = "promoting"
     WRITER = "writer"
-    STOPPED = "stopped"  # PostgreSQL is down; the process is about to exit
+    STOPPED = "stopped"  # PostgreSQL is down; the instance begins anew, or the process is about to exit
 
 
 class StorageState(StrEnum):

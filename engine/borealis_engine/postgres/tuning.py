@@ -20,6 +20,7 @@ from borealis_engine.postgres.sql import Session, session
 
 log = logging.getLogger(__name__)
 LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
+LONGEST: Final = 400  # characters of a reason: it travels with every status
 _PENDING: Final = """
     select name from pg_settings s where pending_restart and (
         source = 'configuration file'
@@ -53,6 +54,7 @@ class Tuning:
         self.pending: tuple[str, ...] = ()
         self._site = site
         self._catalogue = Catalogue(site)
+        self._asked: tuple[Mapping[str, str], Vetted] = ({}, Vetted())  # what was vetted last, and how that went
         self._lock = asyncio.Lock()
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
@@ -104,7 +106,9 @@ class Tuning:
             await self._settle(settings, vetted)
 
     async def _vet(self, settings: Settings) -> Vetted:
-        return await asyncio.to_thread(self._catalogue.vet, settings.parameters)
+        if self._asked[0] != settings.parameters:
+            self._asked = (settings.parameters, await asyncio.to_thread(self._catalogue.vet, settings.parameters))
+        return self._asked[1]
 
     async def _settle(self, settings: Settings, vetted: Vetted) -> None:
         """Learn what became of each parameter."""
@@ -112,7 +116,7 @@ class Tuning:
             self.pending = tuple(str(row[0]).lower() for row in await _rows(connection, _PENDING))
             faults = {str(name): str(error) for name, error in await _rows(connection, _FAULTS)}
         late = {n: why for n, why in faults.items() if n in vetted.accepted and n not in self.pending}
-        self.refused = {**vetted.refused, **late}
+        self.refused = {name: why[:LONGEST] for name, why in {**vetted.refused, **late}.items()}
         self.in_force = settings
         log.info("parameters in force: %d, refused: %d, waiting for a restart: %d",
                  len(vetted.accepted) - len(late), len(self.refused), len(self.pending))  # fmt: skip

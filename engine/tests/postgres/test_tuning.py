@@ -22,7 +22,7 @@ from borealis_engine.postgres.settings import (
 )
 from borealis_engine.postgres.sql import session
 from borealis_engine.postgres.testing import MemoryVolume
-from borealis_engine.postgres.tuning import Tuning, parse_settings
+from borealis_engine.postgres.tuning import LONGEST, Tuning, parse_settings
 from borealis_engine.proto.wal import find_end
 
 Attach: TypeAlias = Callable[..., Attached]
@@ -156,10 +156,11 @@ async def show(attached: Attached, name: str) -> str:
 
 @pytest.mark.postgres
 async def test_a_change_is_reloaded_or_waits_for_the_restart_and_a_removal_likewise(attach: Attach) -> None:
-    first = Settings(parameters={"work_mem": "5MB", "wrk_mem": "1"}, digest="one")
+    first = Settings(parameters={"work_mem": "5MB", "wrk_mem": "1", "datestyle": "x" * 1000}, digest="one")
     attached, tuning = await begin(attach, first)
     assert (await show(attached, "work_mem"), tuning.digest, tuning.pending) == ("5MB", "one", ())
-    assert list(tuning.refused) == ["wrk_mem"]
+    assert list(tuning.refused) == ["wrk_mem", "datestyle"]
+    assert len(tuning.refused["datestyle"]) == LONGEST
 
     tuning.wanted = Settings(
         parameters={"work_mem": "6MB", "wal_buffers": "2MB", "my.app": "'"}, read_only=True, digest="two"
