@@ -167,7 +167,7 @@ def _parameters(spec: Raw) -> Mapping[str, str]:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ConfigInvalid(f"spec.parameters.{name}", f"{value!r} is not a string", "put it in quotes")
         if not re.fullmatch(PARAMETER_NAME, name):
-            raise ConfigInvalid("spec.parameters", f"{name!r} is no name of a parameter", PARAMETER_REMEDY)
+            raise ConfigInvalid(f"spec.parameters.{name}", "is no name of a parameter", PARAMETER_REMEDY)
     return {name: str(value) for name, value in given.items()}
 
 

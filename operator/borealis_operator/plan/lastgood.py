@@ -37,14 +37,22 @@ def _live_values(facts: Facts) -> Iterator[tuple[str, str, Any]]:
         yield "spec.masterUsername", "master_username", read_secret(master, "username") or None
         database = read_secret(master, "dbname")
         yield "spec.databaseName", "database_name", "" if database == DEFAULT_DATABASE else database
+    yield "spec.instance.dbInstanceClass", "instance_class", _live_class(facts)
     resources = _live_resources(facts)
     yield "spec.instance.resources.cpu", "resources", resources
     yield "spec.instance.resources.memory", "resources", resources
 
 
+def _live_class(facts: Facts) -> str | None:
+    """Give the class that instances without one of their own have now."""
+    told = [i.status.get("dbInstanceClass") for i in facts.instances if not i.instance_class and not i.deleting]
+    return next((str(name) for name in told if name is not None), None)
+
+
 def _live_resources(facts: Facts) -> Resources | None:
-    """Give what the newest instance pod reserves."""
-    newest = max(facts.instance_pods, key=lambda p: p.created, default=None)
+    """Give what the newest pod of an instance without a class of its own reserves."""
+    plain = {i.name for i in facts.instances if not i.instance_class}
+    newest = max((p for p in facts.instance_pods if p.instance in plain), key=lambda p: p.created, default=None)
     live = facts.live("Pod", newest.name) if newest else None
     containers = section(live or {}, "spec").get("containers") or ()
     if not containers:

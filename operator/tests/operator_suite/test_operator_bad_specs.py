@@ -23,6 +23,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "cpu": ({"instance": {"resources": {"cpu": "many"}}}, "spec.instance.resources.cpu"),
     "autoscaling": ({"readerAutoscaling": {"minReaders": 2}}, "spec.readerAutoscaling.maxReaders"),
     "parameter": ({"parameters": {"work_mem": True}}, "spec.parameters.work_mem"),
+    "parameter-name": ({"parameters": {"Work Mem": "1MB"}}, "spec.parameters.Work Mem"),
+    "class": ({"instance": {"dbInstanceClass": "DB Large"}}, "spec.instance.dbInstanceClass"),
 }
 
 
@@ -37,7 +39,7 @@ async def test_a_mistake_changes_nothing_and_stops_no_failover(
 ) -> None:
     master = running.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
     names, claim = (
-        running.named("DBInstance"),
+        running.named("DBInstance") + running.named("Pod"),
         running.kube.objects["PersistentVolumeClaim", "shop", "orders-storage-0"],
     )
     spoil(running, change)
@@ -50,9 +52,34 @@ async def test_a_mistake_changes_nothing_and_stops_no_failover(
     assert running.status["status"] == "available"
     assert running.status["writer"] not in ("", old["metadata"]["name"])
     assert running.addresses("orders") == [running.writer_pod()["status"]["podIP"]]
-    assert running.named("DBInstance") == names
+    assert running.named("DBInstance") + running.named("Pod") == names
     assert running.kube.objects["Secret", KEY.namespace, "orders-master"]["data"] == master
     assert running.kube.objects["PersistentVolumeClaim", KEY.namespace, "orders-storage-0"] == claim
+
+
+SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "processors": ({"resources": {"cpu": "2", "memory": "4Gi"}}, {"resources": {"cpu": "many", "memory": "4Gi"}}),
+    "memory": ({"resources": {"memory": "4Gi"}}, {"resources": {"memory": "much"}}),
+    "class": ({"dbInstanceClass": "db.large"}, {"dbInstanceClass": "DB Large"}),
+    "class and resources": (
+        {"dbInstanceClass": "db.large"},
+        {"dbInstanceClass": "db.large", "resources": {"cpu": "1"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SIZES.values(), ids=SIZES)
+async def test_a_wrong_size_moves_no_pod(stage: Stage, before: dict[str, Any], after: dict[str, Any]) -> None:
+    stage.declare({"readers": 1, "instance": before})
+    metadata = {"name": "large", "namespace": KEY.namespace}
+    spec = {"clusterName": KEY.name, "dbInstanceClass": "db.4xlarge"}
+    stage.kube.put({"kind": "DBInstance", "metadata": metadata, "spec": spec})
+    await stage.settle()
+    pods = stage.named("Pod")
+    spoil(stage, {"instance": after})
+    await stage.settle()
+    assert told(stage)["Reconciled"]["reason"] == "ConfigInvalid"
+    assert stage.named("Pod") == pods
 
 
 async def test_a_corrected_spec_holds_again(running: Stage) -> None:
