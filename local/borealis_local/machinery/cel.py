@@ -16,7 +16,7 @@ from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError
 
 from borealis_local.errors import Cause
-from borealis_local.machinery.schema import Schema, kind_of, shown
+from borealis_local.machinery.schema import Schema, kind_of
 from borealis_local.machinery.shape import of_schema
 
 _NO_SCHEMA: Schema = {}
@@ -158,7 +158,7 @@ def _broken(rule: Mapping[str, Any], value: Any, schema: Schema, old: Any, path:
         reason = rule.get("reason", "FieldValueInvalid")
         yield Cause(
             reason=reason if reason in _REASONS else "FieldValueInvalid",
-            message=_worded(reason, value, told),
+            message=_worded(reason, schema.get("type") or kind_of(value), told),
             field=at.lstrip(".") or "<nil>",
         )
 
@@ -172,10 +172,11 @@ def _message(rule: Mapping[str, Any], context: dict[str, Any]) -> str:
     return str(rule.get("message") or f"failed rule: {rule['rule']}")
 
 
-def _worded(reason: str, value: Any, told: str) -> str:
+def _worded(reason: str, kind: str, told: str) -> str:
+    """Give a cause's text; Kubernetes shows the type of the value that breaks a rule, not the value."""
     if reason == "FieldValueForbidden":
         return f"Forbidden: {told}"
     if reason == "FieldValueRequired":
         return f"Required value: {told}"
     head = "Duplicate value" if reason == "FieldValueDuplicate" else "Invalid value"
-    return f"{head}: {shown(value)}: {told}" if kind_of(value) != "null" else f"{head}: {told}"
+    return f'{head}: "{kind}": {told}'

@@ -8,7 +8,7 @@ from typing import Any
 from borealis_local.errors import Cause, bad_request, invalid
 from borealis_local.machinery import cel, crd, defaults, policies, schema
 from borealis_local.machinery.quantities import requests
-from borealis_local.machinery.resources import Group, Resource
+from borealis_local.machinery.resources import Group, Resource, dig
 from borealis_local.server.store import Key, Store
 
 Object = dict[str, Any]
@@ -93,7 +93,7 @@ def check(resource: Resource, obj: Object, old: Object | None) -> None:
     """ApiError 422 with everything that is wrong with the object."""
     found = _metadata(resource, obj, old)
     if resource.schema is not None:
-        found += schema.validate(obj, resource.schema, root=True)
+        found += schema.validate(obj, resource.schema, root=True) + _scale(resource, obj)
         found += _rules(resource.schema, obj, old, blocked=any(c.reason in _BLOCKING for c in found))
     elif resource.kind == "CustomResourceDefinition":
         found += crd.check(obj)
@@ -115,6 +115,17 @@ def _check_quantities(pod: Object) -> None:
         raise bad_request(text) from error
 
 
+def _scale(resource: Resource, obj: Object) -> list[Cause]:
+    """Give what Kubernetes says, besides the schema, of a number that the scale subresource reads."""
+    if resource.scale is None:
+        return []
+    wanted = dig(obj, resource.scale.spec)
+    if not isinstance(wanted, int) or wanted >= 0:
+        return []
+    text = f"Invalid value: {wanted}: should be a non-negative integer"
+    return [Cause(reason="FieldValueInvalid", message=text, field=resource.scale.spec)]
+
+
 def judge(store: Store, request: policies.Request) -> None:
     """ApiError with the words of an admission policy that denies the request."""
     there = store.list(_POLICIES)
@@ -128,7 +139,7 @@ def _rules(node: schema.Schema, obj: Object, old: Object | None, *, blocked: boo
     if not cel.has_rules(node):
         return []
     if blocked:
-        return [Cause(reason="FieldValueInvalid", message=f'Invalid value: "": {_NOT_CHECKED}', field="<nil>")]
+        return [Cause(reason="FieldValueInvalid", message=f"Invalid value: null: {_NOT_CHECKED}", field="<nil>")]
     return list(cel.violations(obj, node, old if old is not None else cel.ABSENT))
 
 

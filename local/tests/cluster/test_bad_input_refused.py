@@ -17,7 +17,7 @@ API = "borealis.dev/v1alpha1"
 BASE = f"/apis/{API}/namespaces/default"
 MERGE = "application/merge-patch+json"
 UNCHECKED = (
-    '<nil>: Invalid value: "": some validation rules were not checked because the object was invalid; '
+    "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
 )
 
@@ -61,7 +61,8 @@ def refusal(client: Client, kind: str, spec: dict[str, Any], name: str = "bad") 
         ),
         pytest.param(
             {"readers": -1},
-            "spec.readers: Invalid value: -1: spec.readers in body should be greater than or equal to 0",
+            "[spec.readers: Invalid value: -1: spec.readers in body should be greater than or equal to 0, "
+            ".spec.readers: Invalid value: -1: should be a non-negative integer]",
             id="readers below zero",
         ),
         pytest.param(
@@ -111,13 +112,13 @@ def refusal(client: Client, kind: str, spec: dict[str, Any], name: str = "bad") 
         ),
         pytest.param(
             {"databaseName": "postgres"},
-            'spec.databaseName: Invalid value: "postgres": spec.databaseName: is reserved by PostgreSQL; choose '
+            'spec.databaseName: Invalid value: "string": spec.databaseName: is reserved by PostgreSQL; choose '
             "another name, or leave it out to use postgres",
             id="reserved database",
         ),
         pytest.param(
             {"masterUsername": "pg_admin"},
-            'spec.masterUsername: Invalid value: "pg_admin": spec.masterUsername: is reserved by PostgreSQL; choose '
+            'spec.masterUsername: Invalid value: "string": spec.masterUsername: is reserved by PostgreSQL; choose '
             "another name, such as borealis",
             id="reserved user",
         ),
@@ -138,7 +139,7 @@ def test_parameters_of_borealis_are_refused_by_name(client: Client) -> None:
     [
         pytest.param(
             {"engine": "aurora-postgresql"},
-            'spec.engine: Invalid value: "aurora-postgresql": spec.engine: cannot change; make a new cluster',
+            'spec.engine: Invalid value: "string": spec.engine: cannot change; make a new cluster',
             id="engine",
         ),
         pytest.param(
@@ -166,7 +167,7 @@ def test_parameters_of_borealis_are_refused_by_name(client: Client) -> None:
         ),
         pytest.param(
             {"masterUsername": "other"},
-            'spec.masterUsername: Invalid value: "other": spec.masterUsername: cannot change; create further users '
+            'spec.masterUsername: Invalid value: "string": spec.masterUsername: cannot change; create further users '
             "with CREATE ROLE",
             id="master user",
         ),

@@ -157,7 +157,7 @@ REFUSED = {
 @pytest.mark.parametrize("spec", REFUSED.values(), ids=REFUSED)
 def test_schema_and_parser_refuse_alike(spec: dict[str, Any]) -> None:
     assert admit(manifest(spec))
-    with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z._]+: .+; .+"):
+    with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z._-]+: .+; .+"):
         parse_cluster(manifest(spec), CATALOGUE)
 
 
