@@ -13,6 +13,7 @@ from borealis_operator.plan.conditions import Condition, condition, stamp_condit
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.roster import LIMIT, Place, has_generated_form
 from borealis_operator.render.objects import rfc3339
+from borealis_operator.render.resources import bears
 
 AVAILABLE: Final = "available"
 WAITING: Final = "waiting"
@@ -28,7 +29,7 @@ def render_instance_status(facts: Facts, place: Place, pod: Pod | None) -> Mappi
         "pod": pod.name if pod else "",
         "zone": pod.zone if pod else "",
         "node": pod.node if pod else "",
-        **({} if place.size.resources is None else {"dbInstanceClass": place.size.name}),
+        **_class_of_pod(facts, place, pod),
         "conditions": stamp_conditions(
             fresh,
             instance.status.get("conditions") or (),
@@ -36,6 +37,16 @@ def render_instance_status(facts: Facts, place: Place, pod: Pod | None) -> Mappi
             now=rfc3339(facts.now),
         ),
     }
+
+
+def _class_of_pod(facts: Facts, place: Place, pod: Pod | None) -> Mapping[str, str]:
+    """Give the class that the pod has, to be remembered beyond it; nothing if what was said before still holds."""
+    live = facts.live("Pod", pod.name) if pod else None
+    if live is None:
+        return {}
+    if place.size.resources is not None and bears(live, place.size.resources):
+        return {"dbInstanceClass": place.size.name}
+    return {} if "dbInstanceClass" in place.instance.status else {"dbInstanceClass": ""}
 
 
 def ready_condition(place: Place, pod: Pod | None) -> Condition:

@@ -171,6 +171,25 @@ async def test_a_changed_class_rolls_readers_first_one_at_a_time(running: Stage)
     assert {resources(running, n)["requests"]["memory"] for n in running.named("DBInstance")} == {"4Gi"}
 
 
+async def test_the_class_in_the_status_is_that_of_the_pod(running: Stage) -> None:
+    change(running, instance={"dbInstanceClass": "db.medium"})
+    await running.reconciler.once(KEY)
+    for name in running.named("DBInstance"):
+        assert status(running, name)["dbInstanceClass"] == ""
+        assert "memory" not in resources(running, name)["requests"]
+    await running.settle(80)
+    assert {status(running, name)["dbInstanceClass"] for name in running.named("DBInstance")} == {"db.medium"}
+
+
+async def test_a_lost_pod_of_a_first_class_that_is_unknown_is_made_as_before(running: Stage) -> None:
+    change(running, instance={"dbInstanceClass": "db.huge"})
+    running.kube.remove("Pod", KEY.namespace, running.status["writer"])
+    running.world.run()
+    await running.settle()
+    assert running.status["readers"] == 2
+    assert {str(resources(running, n)) for n in running.named("DBInstance")} == {"{'requests': {'cpu': '100m'}}"}
+
+
 async def test_an_instance_that_waits_for_its_user_holds_up_no_rollout(running: Stage) -> None:
     add(running, "huge", dbInstanceClass="db.huge")
     change(running, instance={"dbInstanceClass": "db.medium"})
