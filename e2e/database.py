@@ -48,15 +48,16 @@ class Database:
         except AssertionError as late:
             raise AssertionError(f"{late}; conditions are {self.status().get('conditions')}") from late
 
-    def whole(self, readers: int) -> dict[str, Any] | None:
-        """Give the status if nothing is missing: available, six storage nodes of six, all readers ready."""
+    def whole(self, readers: int, *, word: str = "available") -> dict[str, Any] | None:
+        """Give the status if nothing is missing: Ready, six storage nodes of six, all readers ready."""
         status = self.status()
-        ready = status.get("status") == "available" and status.get("storage") == "6/6"
+        ready = status.get("status") == word and status.get("storage") == "6/6"
+        ready = ready and self.condition("Ready")["status"] == "True"
         return status if ready and status.get("readers") == readers else None
 
-    def await_whole(self, readers: int, *, timeout: float) -> dict[str, Any]:
-        """Wait until nothing is missing."""
-        return await_that(f"{self.name} is whole", lambda: self.whole(readers), timeout=timeout)
+    def await_whole(self, readers: int, *, timeout: float, word: str = "available") -> dict[str, Any]:
+        """Wait until nothing is missing; `word` is what the status says then."""
+        return await_that(f"{self.name} is whole", lambda: self.whole(readers, word=word), timeout=timeout)
 
     def pods(self, **labels: str) -> list[dict[str, Any]]:
         """Give its pods that are not being deleted and bear these labels of `borealis.dev/`."""

@@ -35,7 +35,7 @@ def test_snapshot_holds_deletion_up(scenario: Scenario, cluster: Kind, client: C
         assert _available(cluster) == status, "a Snapshot moved"
     ledger.judge(scenario)
     assert ledger.summary["refused"] == ledger.summary["unknown"] == 0, ledger.summary
-    assert quickstart.await_whole(READERS, timeout=60)
+    quickstart.await_whole(READERS, timeout=60, word="deleting")
 
 
 def test_failover_while_deletion_waits(scenario: Scenario, cluster: Kind, quickstart: Database) -> None:
@@ -45,7 +45,7 @@ def test_failover_while_deletion_waits(scenario: Scenario, cluster: Kind, quicks
     start = time.monotonic()
     cluster.kubectl("delete", "pod", old["writer"], "--wait=false")
     await_that("a failover", lambda: quickstart.status()["epoch"] > old["epoch"], timeout=60)
-    quickstart.await_whole(READERS, timeout=180)
+    quickstart.await_whole(READERS, timeout=180, word="deleting")
     scenario.seconds = time.monotonic() - start
     assert quickstart.condition("SnapshotsExist")["status"] == "True"
 
