@@ -17,6 +17,7 @@ from borealis_operator.api.names import (
 )
 from borealis_operator.plan.autoscaling import autoscaling_conditions
 from borealis_operator.plan.conditions import (
+    Condition,
     ready_condition,
     reconciled_condition,
     serving_members,
@@ -59,21 +60,6 @@ def render_status(
     """Give the status of the DBCluster as it should now be; `trouble` is what the pass could not do."""
     cluster, writer = facts.cluster, facts.writer
     status = writer.instance_status if writer else None
-    told = writer_condition(writer, hold)
-    fresh = [
-        ready_condition(told, database_set=database_set or cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING)),
-        told,
-        storage_condition(facts),
-        zones_condition(facts),
-        password_condition(facts),
-        parameters_condition(facts, waits=plan_rollout(facts).waits),
-        rollout_condition(facts),
-        pods_condition(facts),
-        space_condition(facts),
-        *autoscaling_conditions(facts),
-        *([waits] if (waits := deletion_condition(facts)) else []),
-        reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
-    ]
     namespace = cluster.key.namespace
     return {
         "status": phase,
@@ -93,12 +79,32 @@ def render_status(
         "lsnTime": rfc3339(facts.now),
         "members": _members(facts),
         "conditions": stamp_conditions(
-            fresh,
+            _conditions(facts, hold, trouble, database_set=database_set),
             cluster.status.raw.get("conditions", ()),
             generation=cluster.generation,
             now=rfc3339(facts.now),
         ),
     }
+
+
+def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, database_set: bool) -> list[Condition]:
+    """Give all conditions, the ones that matter most to applications first."""
+    told = writer_condition(facts.writer, hold)
+    was_up = facts.cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING)
+    return [
+        ready_condition(told, database_set=database_set or was_up),
+        told,
+        storage_condition(facts),
+        zones_condition(facts),
+        password_condition(facts),
+        parameters_condition(facts, waits=plan_rollout(facts).waits),
+        rollout_condition(facts),
+        pods_condition(facts),
+        space_condition(facts),
+        *autoscaling_conditions(facts),
+        *([waits] if (waits := deletion_condition(facts)) else []),
+        reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
+    ]
 
 
 def status_patch(
