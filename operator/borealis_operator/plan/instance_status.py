@@ -82,11 +82,7 @@ def reserved_conditions(cluster: str, place: Place) -> list[Condition]:
 def _fault(place: Place) -> tuple[str, str]:
     """Give reason and words for what the user must correct."""
     if place.excess:
-        message = (
-            f"the cluster has {LIMIT} instances already, the most there can be; delete another DBInstance, or lower "
-            "spec.readers of the DBCluster"
-        )
-        return "LimitExceeded", message
+        return "LimitExceeded", f"there are {LIMIT} instances already, the most of a cluster; delete another DBInstance"
     if place.size.fault:
         return "UnknownClass", str(place.size.fault)
     return ("ConfigInvalid", place.instance.fault) if place.instance.fault else ("", "")

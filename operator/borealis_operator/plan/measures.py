@@ -28,7 +28,7 @@ def measure_cluster(facts: Facts) -> Measures:
     added = sum(1 for i in facts.instances if not i.generated and not i.deleting)
     shares = [room.share for room in measure(facts)]
     return Measures(
-        readers_wanted=max(0, min(facts.cluster.spec.readers, MAX_READERS - added)) + added,
+        readers_wanted=max(0, min(facts.cluster.spec.wanted_readers, MAX_READERS - added)) + added,
         reader_lag_seconds=max(lags, default=None),
         storage_used_ratio=max(shares, default=None),
     )
