@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from borealis_engine.contract.status import InstanceStatus, Role
-from borealis_operator.kube.testing import Crash
+from borealis_operator.kube.testing import Crash, FakeKube
 from borealis_operator.plan.failover import Promote, decide_promotion
 
 from .conftest import KEY, Stage
@@ -240,14 +240,41 @@ async def test_an_upgrade_alone_restarts_nobody(running: Stage) -> None:
     assert told(running)["InstancesUpToDate"]["status"] == "True"
 
 
-async def test_a_reader_leaves_the_endpoint_before_it_is_restarted(running: Stage) -> None:
-    offered: list[bool] = []
-
-    def note(verb: str, kind: str, name: str) -> None:
-        if (verb, kind) == ("delete", "Pod") and name != running.status["writer"]:
-            offered.append(running.pod(name)["status"]["podIP"] in running.addresses("orders-ro"))
-
-    running.kube.on_write = note
+async def test_a_reader_leaves_the_endpoint_a_pass_before_it_is_restarted(running: Stage) -> None:
     ask(running, **{ROLLED: "5"})
-    await running.settle()
+    offered = []
+    for _ in range(20):
+        writer, known = running.status["writer"], len(deleted(running))
+        addresses = running.addresses("orders-ro")
+        ips = {n: running.pod(n)["status"]["podIP"] for n in running.named("Pod")}
+        await running.reconciler.once(KEY)
+        offered += [ips[name] in addresses for name in deleted(running)[known:] if name != writer]
+        running.world.run()
+        running.now += 2.0
     assert offered == [False, False]
+
+
+async def test_a_writer_that_is_about_to_end_is_no_cancelled_failover(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the deletion of its pod and its last word it still writes."""
+    writer, remove = running.status["writer"], FakeKube.remove
+
+    def linger(kube: FakeKube, kind: str, namespace: str, name: str) -> None:
+        if name == writer:
+            kube.objects[kind, namespace, name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        else:
+            remove(kube, kind, namespace, name)
+
+    ask(running, **{ROLLED: "5"})
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeKube, "remove", linger)
+        await running.settle()
+        assert running.status["status"] == "failing-over"
+        assert running.events()[-1] == "SwitchoverStarted"
+    running.kube.remove("Pod", KEY.namespace, writer)
+    running.world.run()
+    await running.settle()
+    assert running.status["status"] == "available"
+    assert running.status["writer"] not in ("", writer)
+    assert not {"FailoverCancelled", "FailoverStarted"} & set(running.events())

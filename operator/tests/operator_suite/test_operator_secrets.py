@@ -91,10 +91,12 @@ async def test_a_bad_secret_of_the_user_is_named_and_the_last_good_password_stay
     assert in_force(stage) == GOOD
     assert told(stage)["Reconciled"]["status"] == "True"
     old = stage.writer_pod()
+    before = applied(stage)
     stage.world.die(old["metadata"]["uid"])
     await stage.settle()
     assert stage.status["writer"] not in ("", old["metadata"]["name"])
     assert stage.status["status"] == "available"
+    assert applied(stage) == before
 
 
 @pytest.mark.parametrize(("data", "reason"), FLAWS.values(), ids=FLAWS)
