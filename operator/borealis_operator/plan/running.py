@@ -85,7 +85,10 @@ def _claim_ailment(pod: Manifest, claim: Manifest, words: str) -> Ailment:
     if given:
         look = f"kubectl -n {namespace} describe pvc {name}"
         cause = f"claim {name} of StorageClass {given!r} is not bound" + (f" ({words})" if words else "")
-        remedy = f"see that the class exists and that its provisioner works: kubectl get storageclass; {look}"
+        remedy = (
+            f"see that the class exists (kubectl get storageclass) and that its provisioner works ({look}), or make the "
+            "DBCluster anew with another spec.storage.className"
+        )
     else:
         cause = f"claim {name} is not bound: spec.storage.className is empty and there is no default StorageClass"
         remedy = (
