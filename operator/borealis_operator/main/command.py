@@ -147,11 +147,11 @@ async def lead(options: Options, catalogue: Catalogue, api: ApiServer, health: H
     health.leading = True
     LEADER.set(1)
     keeper = asyncio.create_task(lease.keep(), name="lease")
-    keeper.add_done_callback(_exit_on_loss)
+    keeper.add_done_callback(_start_over)
     try:
         await run_handlers(options, catalogue, api)
     finally:
-        keeper.remove_done_callback(_exit_on_loss)
+        keeper.remove_done_callback(_start_over)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         try:
@@ -178,9 +178,12 @@ async def run_handlers(options: Options, catalogue: Catalogue, api: ApiServer) -
         await links.close()
 
 
-def _exit_on_loss(task: asyncio.Task[None]) -> None:
-    """Leave the process without ceremony: whoever holds the Lease now must find nobody else at work."""
+def _start_over(task: asyncio.Task[None]) -> None:
+    """End all work at once: whoever holds the Lease now must find nobody else at work; then stand by again.
+
+    The process replaces itself, because Kubernetes restarts a container that exits later and later.
+    """
     if not task.cancelled():
         log.critical("the Lease is lost: %s", task.exception())
         logging.shutdown()
-        os._exit(1)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
