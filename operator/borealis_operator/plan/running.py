@@ -86,7 +86,7 @@ def _claim_ailment(pod: Manifest, claim: Manifest, words: str) -> Ailment:
         look = f"kubectl -n {namespace} describe pvc {name}"
         cause = f"claim {name} of StorageClass {given!r} is not bound" + (f" ({words})" if words else "")
         remedy = (
-            f"see that the class exists (kubectl get storageclass) and that its provisioner works ({look}), or make the "
+            f"see that the class exists and that its provisioner works: kubectl get storageclass; {look}; or make the "
             "DBCluster anew with another spec.storage.className"
         )
     else:
