@@ -1,19 +1,23 @@
 """Links to pods over real TLS: change, reset, silence, recovery, commands, and who is believed."""
 
 import asyncio
+import contextlib
 import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from borealis_engine.contract import names
+from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import InstanceStatus, Role
 from borealis_engine.contract.volume import Generation, VolumeConfig
 from borealis_operator.api.cluster import ClusterKey
-from borealis_operator.api.errors import AgentDown, AgentRefused
+from borealis_operator.api.errors import AgentDown, AgentOutdated, AgentRefused
 from borealis_operator.execute.certificates import Pair, issue_leaf, make_authority
 from borealis_operator.observe.clock import MOST_S, RunningClock
 from borealis_operator.observe.links import AgentLinks
@@ -30,6 +34,7 @@ class Agent:
         self.status = InstanceStatus(name="pod", role=Role.READER)
         self.dumb = False
         self.asked: list[str] = []
+        self.settings = 200  # what a change of parameters is answered with
         self._context = context
         self._runner: web.AppRunner | None = None
 
@@ -62,7 +67,7 @@ class Agent:
 
     async def _command(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path}")
-        return web.Response(status=409 if request.path == names.PROMOTE else 200)
+        return web.Response(status={names.PROMOTE: 409, names.SETTINGS: self.settings}.get(request.path, 200))
 
 
 def server_context(authority: Pair, folder: Path) -> ssl.SSLContext:
@@ -175,6 +180,31 @@ async def test_commands(agent: Agent, links: Linked, authority: Pair) -> None:
         await link.push_volume("u1", config)
     with pytest.raises(AgentDown):
         await link.promote("nobody")
+
+
+@pytest.mark.parametrize(("answer", "outdated"), [(200, False), (503, False), (404, True)])
+async def test_an_agent_of_an_older_release_is_known_by_its_answer(
+    agent: Agent, links: Linked, authority: Pair, answer: int, outdated: bool
+) -> None:
+    link, _ = links
+    await link.follow(KEY, credentials(authority), {"u1": HOST})
+    assert not link.latest("u1").outdated
+    agent.settings = answer
+    refusal = {200: contextlib.nullcontext(), 503: pytest.raises(AgentRefused), 404: pytest.raises(AgentOutdated)}
+    with refusal[answer]:
+        await link.set_settings("u1", Settings(parameters={"work_mem": "8MB"}, digest="d"))
+    assert link.latest("u1").outdated == outdated
+    assert agent.asked == ["PUT /settings"]
+
+
+async def test_what_became_of_parameters_kicks(agent: Agent, links: Linked, authority: Pair) -> None:
+    link, kicks = links
+    await link.follow(KEY, credentials(authority), {"u1": HOST})
+    changes: list[dict[str, Any]] = [{"settings": "d"}, {"refused": {"a": "b"}}, {"pending_restart": ("c",)}]
+    for change in changes:
+        kicks.clear()
+        agent.status = replace(agent.status, **change)
+        await until(lambda: kicks == [KEY])
 
 
 async def test_the_clock_stands_still_while_the_loop_does() -> None:
