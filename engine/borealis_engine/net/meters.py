@@ -6,7 +6,7 @@ Names are stable, and every label has a fixed set of values.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,6 +25,8 @@ GAUGES: Final = {  # name: field of the status, meaning
 }
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+disable_created_metrics()  # a series beside each counter, which nobody asks for
 
 
 class Meters:
