@@ -54,14 +54,15 @@ def is_available(cluster: Mapping[str, Any]) -> bool:
 def is_usable(client: Client, cluster: Mapping[str, Any]) -> bool:
     """Whether a cluster is complete, its pods are ready now, and its writer endpoint takes a connection.
 
-    The last two because after a start the status may still speak of the time before.
+    The last two because after a start the status may still speak of the time before. A pod that no node takes is what
+    somebody asked for on top, and not waited for.
     """
     if not is_available(cluster):
         return False
     metadata = cluster["metadata"]
     query = urlencode({"labelSelector": f"borealis.dev/cluster={metadata['name']}"})
     pods = client.items(f"/api/v1/namespaces/{metadata['namespace']}/pods?{query}")
-    if not pods or not all(_is_ready(p) for p in pods):
+    if not pods or not all(_is_ready(p) for p in pods if p["spec"].get("nodeName")):
         return False
     try:
         to = login(client, cluster, reader=False)

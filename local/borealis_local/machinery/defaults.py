@@ -117,8 +117,16 @@ _SCALING: Mapping[str, Object] = {
 }
 
 
+_UNMEASURED = {
+    "type": "ScalingActive",
+    "status": "False",
+    "reason": "LocalMode",
+    "message": "local mode measures no load; set spec.readers yourself, from minReaders to maxReaders",
+}
+
+
 def _autoscaler(obj: Object) -> Object:
-    obj = _under(obj, "spec", minReplicas=1)
+    obj = _under(_under(obj, "spec", minReplicas=1), "status", conditions=[_UNMEASURED])
     if behavior := obj["spec"].get("behavior"):
         obj["spec"]["behavior"] = {way: {**rules, **(behavior.get(way) or {})} for way, rules in _SCALING.items()}
     return obj

@@ -19,6 +19,8 @@ def test_an_autoscaler_is_filled_in_as_by_kubernetes() -> None:
     up, down = made["spec"]["behavior"]["scaleUp"], made["spec"]["behavior"]["scaleDown"]
     assert (up["stabilizationWindowSeconds"], up["selectPolicy"], len(up["policies"])) == (7, "Max", 2)
     assert (down["stabilizationWindowSeconds"], down["selectPolicy"], len(down["policies"])) == (9, "Max", 1)
+    (told,) = made["status"]["conditions"]
+    assert (told["type"], told["status"]) == ("ScalingActive", "False")
     assert api.writes.read(api.kind("autoscaling/v2", "HorizontalPodAutoscaler"), "default", "h") == made
 
 

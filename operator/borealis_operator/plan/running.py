@@ -68,7 +68,10 @@ def _scheduling(pod: Manifest, facts: Facts) -> Ailment | None:
         return _claim_ailment(pod, waiting, words)
     if told.get("reason") != "Unschedulable":
         return None
-    remedy = "add a Kubernetes node to its zone, make room there, remove taints, or ask for less in spec.instance"
+    remedy = (
+        "add a Kubernetes node to its zone, make room there, remove taints, or ask for less by dbInstanceClass or "
+        "spec.instance.resources"
+    )
     cause = f"no Kubernetes node takes it ({words or 'the scheduler gives no reason'})"
     return Ailment(pod=_name(pod), reason="Unschedulable", cause=cause, remedy=remedy)
 
