@@ -4,6 +4,7 @@ Memory is reserved and limited alike, processors are reserved only: an idle mach
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +50,8 @@ def parse_classes(text: str) -> Mapping[str, Resources]:
 
 def _resources(name: str, sizes: Mapping[str, object]) -> Resources:
     field = f"{ENV_INSTANCE_CLASSES}: {name}"
+    if not re.fullmatch(CLASS_NAME, name):
+        raise ConfigInvalid(field, "is no name of a class", "use lower case letters, digits, '-' and '.', 63 at most")
     if unknown := sorted(set(sizes) - {"cpu", "memory"}):
         raise ConfigInvalid(field, f"has the unknown entry {unknown[0]!r}", "a class has cpu and memory only")
     return Resources(

@@ -270,6 +270,7 @@ CLASSES = {
     "not-json": "db.small",
     "a-list": "[1]",
     "a-number": '{"db.small": 1}',
+    "name-that-no-schema-admits": '{"DB Small": {"cpu": "1"}}',
     "misspelt": '{"db.small": {"cpus": "1"}}',
     "no-quantity": '{"db.small": {"cpu": "some"}}',
 }
