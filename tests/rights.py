@@ -123,7 +123,7 @@ class Play:
         assert live is not None, f"no {kind} {name}"
         self.api.writes.update(resource, "default", name, _merged(copy.deepcopy(live), change), Options(manager="user"))
 
-    async def until(self, condition: Callable[[], Any], why: str, *, seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], Any], why: str, *, seconds: float = 60.0) -> None:
         """Let the world move on until something holds."""
         deadline = time.monotonic() + seconds
         while not condition():

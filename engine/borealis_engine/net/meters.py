@@ -26,7 +26,7 @@ GAUGES: Final = {  # name: field of the status, meaning
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-disable_created_metrics()  # a series beside each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter, which nobody asks for
 
 
 class Meters:

@@ -15,7 +15,7 @@ ACTIONS: Final = Counter("borealis_operator_actions", "Actions planned, by kind.
 LEADER: Final = Gauge("borealis_operator_leader", "1 if this operator holds the Lease and works, 0 if it stands by.")
 CLUSTERS: Final = ClusterGauges(time.monotonic)
 
-disable_created_metrics()  # a series beside each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter, which nobody asks for
 for outcome in ("done", "conflict", "failed", "crashed"):
     PASSES.labels(outcome)  # there from the start, at zero
 REGISTRY.register(CLUSTERS)
