@@ -116,7 +116,10 @@ class Attached:
     async def adopt(self, configuration: Configuration) -> None:
         """Write the configuration anew and return once it is in force, but for what a restart must change."""
         self.configuration = configuration
-        directory.configure(self.data, configuration, account=self.site.account)
+        try:
+            directory.configure(self.data, configuration, account=self.site.account)
+        except OSError as error:
+            raise ServerDied(f"the configuration cannot be written: {error}") from error
         async with session(self.site.door) as connection:
             await reload(connection)
 

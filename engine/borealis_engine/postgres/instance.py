@@ -56,7 +56,7 @@ class Identity:
 
 
 class Instance:
-    """One instance; `run` is its whole life."""
+    """One instance; `run` is all of its lives."""
 
     def __init__(
         self, site: Site, identity: Identity, members: Members, on_change: Callable[[], None],
@@ -141,8 +141,11 @@ class Instance:
         async with self._applying:
             if self._role is not Role.WRITER:
                 return False
+            reign = self._ownership
             if self._database != spec.digest:
                 await apply_spec(self._site.door, spec)
+                if self._ownership is not reign:
+                    return False  # it ended meanwhile
                 self._database = spec.digest
                 log.info("the database specification is true")
                 self._on_change()

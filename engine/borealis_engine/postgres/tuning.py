@@ -100,6 +100,8 @@ class Tuning:
             settings = self.wanted
             if settings == self.in_force:
                 return
+            if not attached.server.alive:
+                raise ServerDied("PostgreSQL has ended; the next one starts with the parameters")
             vetted = await self._vet(settings)
             changed = replace(attached.configuration, parameters=vetted.accepted, read_only=settings.read_only)
             await attached.adopt(changed)

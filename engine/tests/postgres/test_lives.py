@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from borealis_engine.contract.settings import Settings
-from borealis_engine.contract.status import Role
+from borealis_engine.contract.status import DatabaseSpec, Role
 from borealis_engine.contract.volume import Generation, VolumeConfig
 from borealis_engine.net.members import Members
 from borealis_engine.postgres import instance as module
@@ -18,6 +18,7 @@ from borealis_engine.postgres.instance import VAIN, Identity, Instance
 DEADLINE_S = 20.0
 NOTHING = cast(Any, None)
 CONFIG = VolumeConfig(cluster_uid="u", generation=Generation(1), revision=1, sealed=True, members=())
+SPEC = DatabaseSpec(master_username="a", master_password="b", database_name="", digest="d")
 
 
 class Lives(Instance):
@@ -102,6 +103,40 @@ async def test_each_life_begins_with_nothing_of_the_last(tmp_path: Path) -> None
     assert await lives.spend(stopping)
     assert lives.tally.reigns_ended == {Cause.FENCED: 2, Cause.STOPPED: 1}
     assert not lives.want_promotion()  # it is stopped for good
+
+
+async def test_a_specification_that_outlasts_its_reign_is_not_called_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(door: object, spec: object) -> None:
+        begun.set()
+        await go.wait()
+
+    async def live(lives: Lives, number: int) -> None:
+        lives._become(Role.WRITER if number == 1 else Role.READER, "", ready=True)
+        lives._ownership = None if number > 1 else lives._new_ownership()
+        if number > 1:
+            await asyncio.sleep(DEADLINE_S)
+        await begun.wait()
+        raise ReignEnded("fenced: by another", Cause.FENCED)
+
+    monkeypatch.setattr(module, "apply_spec", slow)
+    monkeypatch.setattr(Site, "door", None)
+    stopping, lives = asyncio.Event(), Lives(tmp_path, live)
+    spent = asyncio.create_task(lives.spend(stopping))
+    async with asyncio.timeout(DEADLINE_S):
+        while not lives.ready:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        applying = asyncio.create_task(lives.apply(SPEC))
+        while lives.count < 2 or not lives.ready:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        go.set()
+        assert not await applying
+    assert lives._database == ""
+    stopping.set()
+    await spent
 
 
 async def test_a_spoilt_life_tells_why(tmp_path: Path) -> None:

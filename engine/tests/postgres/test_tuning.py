@@ -188,6 +188,16 @@ async def test_a_parameter_of_the_start_waits_also_when_it_is_taken_away(attach:
 
 
 @pytest.mark.postgres
+async def test_a_change_for_a_postgresql_that_has_ended_waits_for_the_next_one(attach: Attach) -> None:
+    attached, tuning = await begin(attach, Settings(digest="one"))
+    await attached.halt()
+    tuning.wanted = Settings(parameters={"work_mem": "6MB"}, digest="two")
+    with pytest.raises(ServerDied, match="has ended"):
+        await tuning.apply(attached)
+    assert tuning.digest == "one"
+
+
+@pytest.mark.postgres
 async def test_without_its_parameters_if_it_does_not_start_with_them(attach: Attach) -> None:
     wanted = Settings(parameters={"min_wal_size": "2MB", "work_mem": "5MB", "nix": "1"}, read_only=True, digest="one")
     attached, tuning = await begin(attach, wanted)
