@@ -82,6 +82,16 @@ async def test_a_wrong_size_moves_no_pod(stage: Stage, before: dict[str, Any], a
     assert stage.named("Pod") == pods
 
 
+async def test_the_master_user_of_a_wrong_spec_stays_who_it_is(stage: Stage) -> None:
+    stage.declare({"readers": 0, "masterUsername": "admin_1", "databaseName": "app"})
+    await stage.settle()
+    master = stage.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
+    spoil(stage, {"masterUsername": "No Good", "databaseName": "pg_things"})
+    await stage.settle()
+    assert told(stage)["Reconciled"]["reason"] == "ConfigInvalid"
+    assert stage.kube.objects["Secret", KEY.namespace, "orders-master"]["data"] == master
+
+
 async def test_a_corrected_spec_holds_again(running: Stage) -> None:
     spoil(running, {"readers": 99})
     await running.settle()

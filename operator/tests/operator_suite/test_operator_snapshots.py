@@ -205,6 +205,51 @@ async def test_a_deletion_waits_for_snapshots_and_serves_on_meanwhile(running: S
     await run_removal(running)
 
 
+async def test_a_failover_while_a_deletion_waits_is_as_fast_as_any(running: Stage) -> None:
+    declare(running)
+    await running.settle()
+    delete(running)
+    await running.settle()
+    running.world.deaf = {running.pod(n)["metadata"]["uid"] for n in running.named("Pod") if "instance" in n}
+    running.world.die(running.writer_pod()["metadata"]["uid"])
+    assert await running.reconciler.once(KEY) <= 0.5
+    running.world.deaf = set()
+    reasons = set()
+    for _ in range(10):
+        await running.reconciler.once(KEY)
+        reasons.add(told(running)["Ready"]["reason"])
+        running.world.run()
+        running.now += 2.0
+    assert "Available" in reasons
+    assert "SettingUp" not in reasons
+
+
+async def test_commits_alone_write_no_status_while_a_deletion_waits(running: Stage) -> None:
+    """The handler of the deletion takes no events of its DBCluster: they would pile up for as long as it waits."""
+    declare(running)
+    await running.settle()
+    running.now += 120.0
+    commit(running, 0x8000000)
+    await running.settle()
+    assert running.status["durableLsn"] == format_lsn(0x8000000)
+    delete(running)
+    await running.settle()
+    writes = len(running.kube.writes)
+    running.now += 120.0
+    commit(running, 0x9000000)
+    await running.settle()
+    assert running.kube.writes[writes:] == []
+
+
+async def test_a_snapshot_that_is_on_its_way_out_holds_nothing(running: Stage) -> None:
+    declare(running)
+    await running.settle()
+    live = running.kube.objects["Snapshot", KEY.namespace, "before"]
+    live["metadata"] |= {"deletionTimestamp": rfc3339(running.now), "finalizers": ["example.com/theirs"]}
+    delete(running)
+    assert not await remover(running).held(KEY)
+
+
 async def test_the_handler_serves_a_held_cluster_and_then_removes_it(running: Stage) -> None:
     wiring = Wiring(kube=running.kube, kicks=Kicks(), reconciler=running.reconciler, remover=remover(running))
     declare(running)
