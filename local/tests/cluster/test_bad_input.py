@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ class Trial:
                 if (condition["type"], condition["reason"], condition["status"]) == (type_, reason, word):
                     return str(condition["message"])
             assert time.monotonic() < deadline, f"no {type_} {reason}: {json.dumps(conditions, indent=1)}"
+            time.sleep(0.2)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, what
             time.sleep(0.2)
 
 
@@ -198,6 +204,20 @@ def test_an_instance_whose_name_the_operator_would_make(trial: Trial) -> None:
         "counts nor removes it, and the operator takes other numbers; choose another name to tell them apart"
     )
     trial.told("DBInstance", "main-instance-7", "Ready", "Available", "True")
+
+
+def test_a_failover_goes_on_beside_mistakes(trial: Trial) -> None:
+    trial.secret(password="tiny")
+    trial.patch("DBCluster", "main", parameters={"work_memm": "4MB"})
+    _password(trial, "PasswordTooShort")
+    trial.told("DBCluster", "main", "ParametersApplied", "ParameterRefused")
+    before = trial.status("DBCluster", "main")
+    body = {"postgres": {"namespace": "default", "name": before["writer"]}}
+    assert trial.client.request("POST", "/local/kill", body)["killed"]
+    trial.until(lambda: trial.status("DBCluster", "main")["epoch"] > before["epoch"], "nobody took over")
+    trial.told("DBCluster", "main", "Ready", "Available", "True")
+    trial.secret(password="correct-horse")
+    trial.patch("DBCluster", "main", parameters=None)
 
 
 def test_an_instance_of_a_missing_cluster_waits_for_it(trial: Trial) -> None:
