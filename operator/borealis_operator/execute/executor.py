@@ -173,7 +173,7 @@ def stands_alone(action: do.Action) -> bool:
         case do.Create():
             return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret", AUTOSCALER)
         case do.Apply():
-            return bool(action.manifest["kind"] == AUTOSCALER)
+            return action.manifest["kind"] in (AUTOSCALER, "Secret")
         case do.Delete():
             return action.kind == AUTOSCALER
         case do.MakeCertificates():

@@ -10,6 +10,10 @@ from borealis_engine.contract.names import ENV_SERVER_TLS_DIR
 from borealis_engine.contract.status import InstanceStatus
 from borealis_engine.net.errors import PeerRejected
 from borealis_engine.net.tls import Tls, load_tls
+from borealis_operator.api.errors import KubeError
+from borealis_operator.kube.port import Object
+from borealis_operator.kube.testing import FakeKube
+from borealis_operator.plan.facts import Manifest
 from borealis_operator.plan.password import Flaw, read_password
 from borealis_operator.reconcile.removal import Remover
 
@@ -156,6 +160,29 @@ async def test_a_secret_of_the_user_is_neither_owned_nor_changed_nor_deleted(sta
     assert stage.named("Secret") == ["mine"]
     assert stage.kube.objects["Secret", KEY.namespace, "mine"] == theirs
     assert [w for w in stage.kube.writes if w[1:] == ("Secret", "mine")] == []
+
+
+async def test_a_secret_that_nobody_may_change_stops_no_failover(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user made the connection Secret immutable, and the operator has to mend it."""
+    apply = FakeKube.apply
+
+    async def refuse(self: FakeKube, manifest: Manifest) -> Object:
+        if manifest["kind"] == "Secret":
+            raise KubeError("422 field is immutable when `immutable` is set")
+        return await apply(self, manifest)
+
+    monkeypatch.setattr(FakeKube, "apply", refuse)
+    data = running.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
+    give(running, "orders-master", {k: v for k, v in data.items() if k != "ca.crt"})
+    old = running.writer_pod()
+    running.kube.remove("Pod", KEY.namespace, old["metadata"]["name"])
+    running.world.run()
+    await running.settle()
+    assert running.status["writer"] not in ("", old["metadata"]["name"])
+    assert running.status["readers"] == 2
+    assert "immutable" in told(running)["Reconciled"]["message"]
 
 
 # --- certificates ---------------------------------------------------------------------------------------------
