@@ -14,14 +14,14 @@ from typing import Final
 from borealis_engine.postgres.account import Account
 from borealis_engine.postgres.binaries import Binaries
 
-from benchmarks import failover, lag, settings, tpcb
+from benchmarks import failover, lag, settings, stages, tpcb
 from benchmarks.cluster import Cluster
 from benchmarks.pgbench import PgBench
 from benchmarks.stock import Stock
 from benchmarks.tpcb import BOREALIS, Say
 
 FIRST_PORT: Final = 54390
-PARTS: Final = ("tpcb", "cluster")
+PARTS: Final = ("tpcb", "stages", "cluster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,13 @@ class Size:
     seconds: float  # of one measurement
     warm_s: float
     kills: int
-    probes: int
+    probes: int  # of the lag
+    commits: int  # of the stages
     clients: tuple[int, ...] = (1, 16)
 
 
-FULL: Final = Size(scale=50, rounds=5, seconds=20, warm_s=20, kills=10, probes=500)
-QUICK: Final = Size(scale=5, rounds=3, seconds=3, warm_s=3, kills=2, probes=100)
+FULL: Final = Size(scale=50, rounds=5, seconds=20, warm_s=20, kills=10, probes=500, commits=3000)
+QUICK: Final = Size(scale=5, rounds=3, seconds=3, warm_s=3, kills=2, probes=100, commits=300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,9 @@ class Plan:
         found: dict[str, str | float] = {}
         if "tpcb" in parts:
             found |= self._tpcb()
+        if "stages" in parts:
+            self.say("following commits through the agent, the members and their disks")
+            found |= stages.measure(self.scratch / "stages", commits=self.size.commits)
         if "cluster" in parts:
             found |= self._cluster()
         return found

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from benchmarks.machine import QUIET_BUSY
+
 Results: TypeAlias = Mapping[str, str | float]
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = ROOT / "benchmarks" / "results" / "latest.json"
@@ -63,7 +65,17 @@ def render_results(results: Results) -> str:
         rows.append((f"**Borealis / {baseline}**", *(cell for each in cells for cell in (each, ""))))
     plural = {1: "1 client"}
     head = ("configuration", *(h for c in clients for h in (f"{plural.get(c, f'{c} clients')}: tps", "latency, ms")))
-    return _table(head, rows) + _table(("what", "figure"), _others(results))
+    return _caveat(results) + _table(head, rows) + _table(("what", "figure"), _others(results))
+
+
+def _caveat(results: Results) -> str:
+    """Say it where the figures stand if they are of little worth."""
+    reasons = []
+    if results.get("run.mode") != "full":
+        reasons.append("from a quick run")
+    if (share := float(results.get("machine.busy_before", 0))) > QUIET_BUSY:
+        reasons.append(f"from a machine of which other work used {share:.0%}")
+    return f"\n**Not to be quoted**: these figures are {' and '.join(reasons)}.\n" if reasons else ""
 
 
 def _ratio(results: Results, key: str) -> str:

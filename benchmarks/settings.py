@@ -34,7 +34,6 @@ REASONS: Final[Mapping[str, str]] = {
     "wal_receiver_status_interval": "standbys only",
     "wal_retrieve_retry_interval": "standbys only",
     "dynamic_shared_memory_type": "Borealis: in the directory; used by parallel queries only",
-    "primary_conninfo": "standbys only",
     "restore_command": "standbys only",
     "max_standby_archive_delay": "standbys only",
     "max_standby_streaming_delay": "standbys only",
@@ -50,7 +49,7 @@ _PLACES: Final = frozenset(
     (
         "application_name", "cluster_name", "config_file", "data_directory", "external_pid_file", "hba_file",
         "ident_file", "listen_addresses", "port", "unix_socket_directories", "unix_socket_permissions",
-        "log_directory", "transaction_deferrable", "data_directory_mode",
+        "log_directory", "primary_conninfo", "transaction_deferrable", "data_directory_mode",
     )
 )  # fmt: skip
 

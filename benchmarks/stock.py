@@ -49,7 +49,15 @@ class Stock:
         """Make and start it; with receivers, wait until a quorum of them streams."""
         make_private(self.root, self.account)
         data = self.root / "data"
-        words = ("--auth=trust", f"--username={USER}", "--encoding=UTF8", "--locale=C", "--data-checksums")
+        words = (
+            "--auth=trust",
+            f"--username={USER}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--lc-ctype=C.UTF-8",
+            "--lc-collate=C.UTF-8",
+            "--data-checksums",
+        )
         run([self.binaries.path("initdb"), *words, "--pgdata", str(data)], cwd=self.root, account=self.account)
         with (data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in self._configuration().items())
