@@ -1,10 +1,11 @@
 """Parameters reach every instance, what cannot be had is told by name, and no mistake of a user stops a pass."""
 
+from dataclasses import replace
 from typing import Any
 
 from borealis_engine.contract.names import ENV_SETTINGS
 from borealis_engine.contract.settings import OWN, Settings
-from borealis_engine.contract.status import InstanceStatus
+from borealis_engine.contract.status import InstanceStatus, StorageStatus
 from borealis_operator.plan.settings import render_settings
 
 from .conftest import KEY, Stage
@@ -68,6 +69,23 @@ async def test_a_new_pod_is_made_with_the_parameters(running: Stage) -> None:
     env = {e["name"]: e.get("value") for e in running.pod(fresh)["spec"]["containers"][0]["env"]}
     assert Settings.from_json(env[ENV_SETTINGS] or "").parameters == {"work_mem": "8MB"}
     assert told(running)["ParametersApplied"]["status"] == "True"
+
+
+async def test_a_full_volume_makes_every_instance_read_only_until_there_is_room(running: Stage) -> None:
+    def fill(percent: int) -> None:
+        for uid, status in running.world.statuses.items():
+            if isinstance(status, StorageStatus):
+                running.world.statuses[uid] = replace(status, bytes_used=percent << 20, bytes_free=100 - percent << 20)
+
+    ask(running, {"work_mem": "8MB"})
+    await running.settle()
+    pods = running.named("Pod")
+    for percent, read_only in ((96, True), (94, True), (90, False)):
+        fill(percent)
+        await running.settle()
+        digest = render_settings({"work_mem": "8MB"}, read_only=read_only).digest
+        assert [s.settings for s in instances(running)] == [digest] * 3, percent
+    assert running.named("Pod") == pods
 
 
 async def test_one_of_borealis_own_is_named_and_the_others_hold(running: Stage) -> None:
