@@ -23,6 +23,8 @@ EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "quickstart.yaml")
 READERS = int(EXAMPLE["spec"]["readers"])
 # A new operator comes first and a deleted database last; between them each theme leaves the quickstart whole.
 THEMES = ("thin_path", "tls", "parameters", "scaling", "bad_input", "operations", "docs", "deletion")
+REPEATS = [str(n + 1) for n in range(5 if os.environ.get("DEPTH") == "full" else 1)]
+again = pytest.mark.parametrize("repeat", REPEATS, ids=REPEATS)
 
 
 @pytest.fixture(scope="session")

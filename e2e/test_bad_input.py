@@ -120,7 +120,7 @@ def test_conditions(
 
 
 def test_instances_of_users(scenario: Scenario, cluster: Kind, quickstart: Database, namespace: str) -> None:
-    """A DBInstance for a missing cluster, of an unknown class, and one beyond the limit say so, and recover."""
+    """A DBInstance for a missing cluster and one of an unknown class say so, and recover once that is put right."""
     _instance(cluster, namespace, "early", clusterName="late")
     told = _await_reason(cluster, namespace, "early", "ClusterMissing")
     assert "late" in told["message"], told

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from e2e import images, scripts
-from e2e.conftest import READERS
+from e2e.conftest import READERS, again
 from e2e.database import Database
 from e2e.images import Images
 from e2e.kind import Kind
@@ -34,8 +34,9 @@ def restricted(cluster: Kind) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--timeout=150s", timeout=160)
 
 
+@again
 def test_leader_and_writer_lost(
-    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, release: Release
+    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, release: Release, repeat: str
 ) -> None:
     """The Kubernetes node of both the writer and the leading operator frozen: the other operator fails over."""
     old = quickstart.await_whole(READERS, timeout=180)
@@ -43,7 +44,7 @@ def test_leader_and_writer_lost(
     release.lead_from(node)
     leader = release.leader()
     quickstart.await_whole(READERS, timeout=60)
-    with Ledger(client=client, url=quickstart.url(), name="leader") as ledger:
+    with Ledger(client=client, url=quickstart.url(), name=f"leader-{repeat}") as ledger:
         start = time.monotonic()
         cluster.pause(node)
         try:

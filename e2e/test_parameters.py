@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from e2e import scripts
-from e2e.conftest import READERS
+from e2e.conftest import READERS, again
 from e2e.database import Database
 from e2e.kind import Kind
 from e2e.process import await_that
@@ -34,14 +34,16 @@ def test_by_reload(scenario: Scenario, cluster: Kind, client: Client, quickstart
     assert _uids(quickstart) == before
 
 
-def test_by_restart(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
+@again
+def test_by_restart(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, repeat: str) -> None:
     """A parameter that needs a restart under load: readers first, one at a time, then a switchover; nothing is lost."""
     old = quickstart.await_whole(READERS, timeout=180)
+    size = 3 + int(repeat)
     before, storage = _uids(quickstart), _uids(quickstart, component="storage")
     seen: list[dict[str, Any]] = []
-    with Ledger(client=client, url=quickstart.url(), name="restart") as ledger:
+    with Ledger(client=client, url=quickstart.url(), name=f"restart-{repeat}") as ledger:
         start = time.monotonic()
-        _set(cluster, quickstart, work_mem="9MB", **{RESTARTED: 4096})
+        _set(cluster, quickstart, work_mem="9MB", **{RESTARTED: size * 1024})
 
         def rolled() -> bool:
             seen.append(_instances(quickstart))
@@ -50,7 +52,7 @@ def test_by_restart(scenario: Scenario, cluster: Kind, client: Client, quickstar
         await_that("every instance pod is another one", rolled, timeout=240)
         scenario.figures["seconds_to_roll"] = round(time.monotonic() - start, 1)
         quickstart.await_condition("ParametersApplied", "True", timeout=60)
-        assert _everywhere(client, quickstart, RESTARTED) == {"4kB"}
+        assert _everywhere(client, quickstart, RESTARTED) == {f"{size}kB"}
         ledger.await_commits(50, timeout=30)
     ledger.judge(scenario)
     assert scenario.seconds < SWITCHOVER_S

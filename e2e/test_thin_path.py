@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 import psycopg
-import pytest
 
 from e2e import scripts
-from e2e.conftest import READERS
+from e2e.conftest import READERS, again
 from e2e.database import Database
 from e2e.images import Images
 from e2e.kind import Kind
@@ -24,8 +23,6 @@ from e2e.report import Scenario
 from e2e.workload import Client, Ledger
 
 LIMIT_S = 60
-REPEATS = [str(n + 1) for n in range(5 if os.environ.get("DEPTH") == "full" else 1)]
-again = pytest.mark.parametrize("repeat", REPEATS, ids=REPEATS)
 
 
 def test_install(scenario: Scenario, cluster: Kind, published: Images, release: Release, database: Database) -> None:
