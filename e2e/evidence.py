@@ -7,7 +7,7 @@ from pathlib import Path
 from e2e.kind import Kind
 from e2e.process import OUT, CommandFailed
 
-KINDS = "dbclusters,dbinstances,pods,pvc,services,endpointslices,configmaps,leases,events"
+KINDS = "dbclusters,dbinstances,snapshots,hpa,pods,pvc,services,endpointslices,configmaps,leases,events"
 
 
 def collect(kind: Kind, scenario: str, namespaces: tuple[str, ...]) -> Path:
@@ -19,7 +19,7 @@ def collect(kind: Kind, scenario: str, namespaces: tuple[str, ...]) -> Path:
         _save(kind, folder / f"{namespace}.txt", "get", KINDS, "-n", namespace, "-o", "wide")
         _save(kind, folder / f"{namespace}.events", "get", "events", "-n", namespace, "--sort-by=.lastTimestamp")
         _save(kind, folder / f"{namespace}.yaml", "get", KINDS, "-n", namespace, "-o", "yaml")
-        _save(kind, folder / f"{namespace}.describe", "describe", "pods,dbclusters,dbinstances", "-n", namespace)
+        _save(kind, folder / f"{namespace}.describe", "describe", "pods,dbclusters,dbinstances,hpa", "-n", namespace)
         _logs(kind, folder, namespace)
     return folder
 

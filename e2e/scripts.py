@@ -175,7 +175,7 @@ import collections, json, select, sys, time
 import psycopg
 errors, opened = collections.Counter(), 0
 print("open")
-while not select.select([sys.stdin], [], [], 0.1)[0]:
+while not select.select([sys.stdin], [], [], 0.5)[0]:
     try:
         with psycopg.connect(sys.argv[1], connect_timeout=5, autocommit=True) as connection:
             connection.execute("SELECT 1")

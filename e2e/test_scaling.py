@@ -53,7 +53,7 @@ def busy(client: Client, url: str, *, threads: int) -> Iterator[None]:
 @pytest.fixture
 def autoscaled(cluster: Kind, quickstart: Database) -> Iterator[Database]:
     """The quickstart with readers by load, which get back to their number afterwards."""
-    section = {"minReaders": FEWEST, "maxReaders": MOST, "scaleInStabilizationSeconds": 15}
+    section = {"minReaders": FEWEST, "maxReaders": MOST, "targetCPUUtilization": 100, "scaleInStabilizationSeconds": 15}
     _patch(cluster, quickstart, {"readerAutoscaling": section})
     yield quickstart
     _patch(cluster, quickstart, {"readerAutoscaling": None, "readers": READERS})
