@@ -43,15 +43,17 @@ def measure(facts: Facts) -> tuple[Room, ...]:
 def volume_is_full(facts: Facts) -> bool:
     """Whether the volume must not be written to: fewer than four members have room.
 
-    Once so, it stays so until members are well below the limit again. An operator that hears too few members to know
-    leaves things as they are.
+    Once so, it stays so until members are well below the limit again. An operator that hears too few members to know,
+    or has not listened to all for long enough to tell who is silent, leaves things as they are.
     """
     was = _before(facts) == "Full"
     limit = FULL_BACK if was else FULL
     told = measure(facts)
     full = sum(1 for room in told if room.share >= limit)
     roomy = sum(1 for room in told if room.share < limit and room.acks)
-    return was if full + roomy < WRITE_QUORUM else roomy < WRITE_QUORUM
+    unheard = sum(1 for pod in facts.storage_pods if pod.phase == "Running" and pod.ip and pod.agent.unheard)
+    unknown = full + roomy < WRITE_QUORUM or roomy < WRITE_QUORUM <= roomy + unheard
+    return was if unknown else roomy < WRITE_QUORUM
 
 
 def space_condition(facts: Facts) -> Condition:

@@ -91,6 +91,17 @@ LEVELS: dict[str, tuple[list[float | None], str, str]] = {
 }
 
 
+def test_who_has_only_just_begun_to_listen_calls_nothing_full() -> None:
+    """An operator that took over: one member is quite full, and two that may have room have not been heard yet."""
+    facts = stored([0.96, 0.1, 0.1, 0.1, None, None])
+    deaf = [replace(p, agent=Agent()) if p.agent.suspect else p for p in facts.pods]
+    assert volume_is_full(facts)
+    assert not volume_is_full(replace(facts, pods=tuple(deaf)))
+    most = stored([0.96, 0.96, 0.96, 0.1, None, None])
+    deaf = [replace(p, agent=Agent()) if p.agent.suspect else p for p in most.pods]
+    assert volume_is_full(replace(most, pods=tuple(deaf)))
+
+
 @pytest.mark.parametrize(("shares", "was", "reason"), LEVELS.values(), ids=LEVELS)
 def test_levels(shares: list[float | None], was: str, reason: str) -> None:
     facts = stored(shares, was=was)
