@@ -170,14 +170,14 @@ class Executor:
 def stands_alone(action: do.Action) -> bool:
     """Whether nothing that comes after relies on the action: one pod that a quota refuses is no reason to stop."""
     match action:
-        case do.Create():
+        case do.Create() | do.Apply():
             return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret", AUTOSCALER)
-        case do.Apply():
-            return action.manifest["kind"] in (AUTOSCALER, "Secret")
         case do.Delete():
             return action.kind == AUTOSCALER
         case do.MakeCertificates():
             return action.roles == (SERVER,)
+        case do.MakeMaster():
+            return True
         case do.Patch():
             return action.kind in ("Pod", "DBInstance")
         case _:

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from borealis_engine.contract.names import ENV_SETTINGS
 from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import Role
 from borealis_engine.contract.volume import WRITE_QUORUM
 
+from borealis_operator.api.fields import section
 from borealis_operator.plan.actions import Action, Announce, Delete, Patch
 from borealis_operator.plan.conditions import Condition, condition
 from borealis_operator.plan.departure import is_offered
-from borealis_operator.plan.facts import Facts, Pod
+from borealis_operator.plan.facts import Facts, Manifest, Pod
 from borealis_operator.plan.resizing import resized, staffed_instances
 from borealis_operator.plan.settings import restart_names, wanted_settings
 
@@ -52,7 +54,7 @@ def outdated(facts: Facts, pod: Pod, wanted: Settings) -> str:
     """Say why a pod must be made anew to be as specified; empty if it need not be."""
     if names := restart_names(facts, pod, wanted):
         return f"parameters that take a restart: {', '.join(names)}"
-    if pod.agent.outdated and wanted.parameters:
+    if pod.agent.outdated and wanted.parameters and _would_differ(facts, pod):
         return "it is of an older release, which takes no parameters"
     return resized(facts, pod)
 
@@ -161,6 +163,16 @@ def _serves(pod: Pod) -> bool:
     return status is not None and status.ready and status.role in (Role.READER, Role.WRITER)
 
 
+def _would_differ(facts: Facts, pod: Pod) -> bool:
+    """Whether a pod made now would run another image, or was made by an operator that gave no settings."""
+    containers = section(facts.live("Pod", pod.name) or {}, "spec").get("containers") or ()
+    return not any(_given(c) and c["image"] == facts.cluster.spec.image for c in containers)
+
+
+def _given(container: Manifest) -> bool:
+    return any(variable["name"] == ENV_SETTINGS for variable in container.get("env") or ())
+
+
 def _delete(due: Due, reason: str, what: str) -> Iterator[Action]:
-    yield Announce(reason=reason, message=f"{what}: {due.reason}")
     yield Delete(kind="Pod", name=due.pod.name, uid=due.pod.uid)
+    yield Announce(reason=reason, message=f"{what}: {due.reason}")  # not before: what is denied is not announced

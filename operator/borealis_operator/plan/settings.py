@@ -96,7 +96,8 @@ def _reserved(name: str) -> str:
 
 def _late(pod: Pod) -> str:
     if pod.agent.outdated:
-        return f"{pod.name} is of an older release, and takes parameters only when it is made anew"
+        remedy = "takes parameters only when it is made anew with a newer image, by engine.images of the chart"
+        return f"{pod.name} is of an older release, and {remedy}"
     return f"{pod.name} does not have them yet"
 
 

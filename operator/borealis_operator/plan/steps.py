@@ -75,10 +75,7 @@ def offer_tls(facts: Facts) -> Iterator[Action]:
 def _authority(facts: Facts) -> str:
     """Give the certificate of the cluster's authority; empty if there is none, or none that can be read."""
     live = facts.live("Secret", ca_name(facts.cluster.name))
-    try:
-        return read_secret(live, "tls.crt") if live else ""
-    except ValueError:
-        return ""
+    return read_secret(live, "tls.crt") if live else ""
 
 
 def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:

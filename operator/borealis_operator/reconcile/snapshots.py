@@ -9,7 +9,7 @@ import logging
 
 from borealis_engine.contract.status import InstanceStatus, StorageStatus
 
-from borealis_operator.api.errors import AgentError, Conflict, NotFound
+from borealis_operator.api.errors import AgentError, KubeError, NotFound
 from borealis_operator.api.fields import Raw, section
 from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube
@@ -32,10 +32,7 @@ log = logging.getLogger(__name__)
 
 
 async def tend_snapshots(kube: Kube, agents: Agents, facts: Facts) -> bool:
-    """Take the Snapshots that these facts show and that wait to be taken; True if some still wait.
-
-    KubeError passes through.
-    """
+    """Take the Snapshots that these facts show and that wait to be taken; True if some still wait."""
     due = [s for s in facts.snapshots if not is_settled(s) and not s.deleting]
     if not due:
         return False
@@ -87,11 +84,14 @@ async def _ask(agents: Agents, uid: str) -> InstanceStatus | StorageStatus | Non
 
 
 async def _write(kube: Kube, snapshot: Snapshot, status: Status) -> None:
-    """Write a status that is another, unless somebody wrote since it was read: then the next pass looks again."""
+    """Write a status that is another, unless somebody wrote since it was read: then the next pass looks again.
+
+    A pass that has come so far does not fail for it: each failure would turn the status of its cluster to and fro.
+    """
     if {key: snapshot.status.get(key) for key in status} == status:
         return
     body = {"metadata": {"resourceVersion": snapshot.version}, "status": status}
     try:
         await kube.patch("Snapshot", snapshot.namespace, snapshot.name, body, status=True)
-    except (Conflict, NotFound) as error:
+    except KubeError as error:
         log.info("Snapshot %s: %s; looking again", snapshot.name, error)

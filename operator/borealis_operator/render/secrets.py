@@ -77,9 +77,11 @@ def render_database(cluster: Cluster, password: str) -> DatabaseSpec:
 
 
 def read_secret(secret: Mapping[str, Any], key: str) -> str:
-    """Give one value of a live Secret; empty if it is not there."""
-    value = (secret.get("data") or {}).get(key, "")
-    return base64.b64decode(value).decode()
+    """Give one value of a live Secret; empty if it is not there or no text: users may put anything into it."""
+    try:
+        return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
+    except ValueError:
+        return ""
 
 
 def _secret(cluster: Cluster, name: str, values: Mapping[str, str]) -> Object:

@@ -186,6 +186,9 @@ async def test_an_agent_of_an_older_release_is_made_anew_for_the_first_parameter
     """It answers that it knows of no settings, and the link remembers that."""
     before = instance_pods(running)
     running.world.outdated = {running.pod(n)["metadata"]["uid"] for n in before}
+    for name in before:
+        container = running.kube.objects["Pod", KEY.namespace, name]["spec"]["containers"][0]
+        container["env"] = [e for e in container["env"] if "SETTINGS" not in e["name"]]
     ask(running, work_mem="8MB")
     await running.settle()
     assert sorted(deleted(running)) == before
