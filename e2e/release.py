@@ -56,20 +56,17 @@ class Release:
     def lead_from(self, node: str) -> None:
         """See to it that the operator that works runs on this Kubernetes node, and another one elsewhere."""
         others = [other for other in self.kind.nodes() if other not in (node, self.kind.control_plane)]
-        leader = self.leader()
-        if self.pods().get(leader) == node:
-            return
-        standby = [pod for pod in self.pods() if pod != leader]
         self.kind.kubectl("cordon", *others)
         try:
-            self.kind.kubectl("delete", "pod", "-n", NAMESPACE, *standby)
-            await_that(f"a standby on {node}", lambda: node in self.pods().values(), timeout=30)
-            self.await_ready(90)
+            self.renew()
+            await_that(f"the lead of {node}", lambda: self.pods().get(self.leader()) == node, timeout=60)
         finally:
             self.kind.kubectl("uncordon", *others)
-        self.kind.kubectl("delete", "pod", "-n", NAMESPACE, leader)
-        await_that(f"the lead of {node}", lambda: self.pods().get(self.leader()) == node, timeout=60)
+        leader = self.leader()
+        self.kind.kubectl("delete", "pod", "-n", NAMESPACE, *(pod for pod in self.pods() if pod != leader))
+        await_that(f"a standby beside {node}", lambda: set(self.pods().values()) > {node}, timeout=60)
         self.await_ready(90)
+        assert self.leader() == leader, f"{leader} led, now {self.leader()} does"
 
     def processes(self) -> list[tuple[str, int]]:
         """Give the operator's processes as (Kubernetes node, process id upon it)."""
