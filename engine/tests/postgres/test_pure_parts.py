@@ -1,5 +1,8 @@
 """Decisions of the PostgreSQL side that need no PostgreSQL: timelines, cuts, lag, settings, places."""
 
+import base64
+import hashlib
+import hmac
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from borealis_engine.postgres import timelines
 from borealis_engine.postgres.account import Account, require_reachable
 from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.cutter import Cutter
-from borealis_engine.postgres.database import verifies
+from borealis_engine.postgres.database import ITERATIONS, verifies
 from borealis_engine.postgres.errors import BinariesMissing, FeedBroken, PlaceUnusable
 from borealis_engine.postgres.image import segment_name
 from borealis_engine.postgres.lag import Lag
@@ -119,6 +122,13 @@ def test_a_verifier_is_checked_as_rfc_7677_shows_it() -> None:
     assert not verifies(verifier, "Pencil")
     assert not verifies("None", "pencil")
     assert not verifies("md5abc", "pencil")
+
+
+def test_a_verifier_that_takes_long_to_check_is_not_checked() -> None:
+    slow = hashlib.pbkdf2_hmac("sha256", b"pencil", b"salt", ITERATIONS + 1)
+    stored = hashlib.sha256(hmac.digest(slow, b"Client Key", "sha256")).digest()
+    salt, key = (base64.b64encode(each).decode() for each in (b"salt", stored))
+    assert not verifies(f"SCRAM-SHA-256${ITERATIONS + 1}:{salt}${key}:", "pencil")
 
 
 def program(directory: Path, name: str, major: int) -> None:
