@@ -22,10 +22,11 @@ from borealis_engine.postgres.process import run
 
 NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 LIKENESS: Final = 0.75  # from which on another name is offered
-UNFIT: Final[Mapping[str, str]] = {  # nobody could connect
+UNFIT: Final[Mapping[str, str]] = {  # nobody could connect, or follow
     "pre_auth_delay": "it is for developers of PostgreSQL and delays every connection",
     "post_auth_delay": "it is for developers of PostgreSQL and delays every connection",
     "db_user_namespace": "it changes the names by which users log in",
+    "dynamic_library_path": "readers could not follow: PostgreSQL finds its own libraries by it",
 }
 LIBRARIES: Final = ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries")
 _COMPLAINT: Final = re.compile(r"\b(?:FATAL|ERROR|HINT|DETAIL): {2}(.*)$", re.M)
@@ -72,6 +73,8 @@ class Catalogue:
             return "it is no name of a parameter: use lower case, digits, underscores, and one dot for an extension's"
         if "\0" in value:
             return "its value holds a zero byte"
+        if any("\ud800" <= each <= "\udfff" for each in value):
+            return "its value is no text in UTF-8"
         missing = self._missing(value) if name in LIBRARIES else ""
         return f"this engine image has no library {missing}" if missing else ""
 

@@ -1,7 +1,7 @@
 """The agent's own sessions on its PostgreSQL: over the private unix socket, as the superuser without password.
 
-The invariant: whatever users set for everybody (timeouts, read-only, libraries that cannot be loaded), it does not
-hold in here, so that no parameter keeps the agent from its work.
+The invariant: whatever users set for everybody (timeouts, read-only, forms of dates, libraries that no session can
+load), it does not hold in here, so that no parameter keeps the agent from its work.
 """
 
 import asyncio
@@ -30,6 +30,10 @@ _OWN_WAY: Final = {  # of the agent's sessions, by the PostgreSQL major that kno
     "session_preload_libraries": ("", 15),
     "local_preload_libraries": ("", 15),
     "exit_on_error": ("off", 15),
+    "client_encoding": ("UTF8", 15),  # the driver gives text of SQL_ASCII as bytes, and knows not every other
+    "datestyle": ("ISO", 15),  # the driver reads no other times
+    "search_path": ("pg_catalog", 15),
+    "scram_iterations": ("4096", 16),  # the driver hashes while nothing else of the agent runs
     "log_statement": ("none", 15),
     "log_duration": ("off", 15),
     "log_min_duration_statement": ("-1", 15),
@@ -60,10 +64,13 @@ class Door:
     sockets: str
     port: int
     major: int  # of PostgreSQL
+    plain: bool = False  # as a client's session: it sets nothing for itself
 
     @property
     def options(self) -> str:
         """Give what the agent's sessions set for themselves, as libpq's `options`."""
+        if self.plain:
+            return ""
         known = {name: value for name, (value, since) in _OWN_WAY.items() if self.major >= since}
         return " ".join(f"-c {name}={value}" for name, value in known.items())
 

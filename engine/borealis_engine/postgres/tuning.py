@@ -20,6 +20,7 @@ from borealis_engine.postgres.sql import Session, session
 
 log = logging.getLogger(__name__)
 LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
+SESSION_LIBRARIES: Final = ("session_preload_libraries", "local_preload_libraries")
 LONGEST: Final = 400  # characters of a reason: it travels with every status
 _PENDING: Final = """
     select name from pg_settings s where pending_restart and (
@@ -91,7 +92,7 @@ class Tuning:
                 attached = await make(replace(configuration, parameters={}))
                 vetted = Vetted(refused=dict.fromkeys(vetted.accepted, why) | dict(vetted.refused))
                 log.error("%s", why)
-            await self._settle(settings, vetted)
+            await self._settle(settings, await self._spare_sessions(attached, vetted))
         return attached
 
     async def apply(self, attached: Attached) -> None:
@@ -105,12 +106,26 @@ class Tuning:
             vetted = await self._vet(settings)
             changed = replace(attached.configuration, parameters=vetted.accepted, read_only=settings.read_only)
             await attached.adopt(changed)
-            await self._settle(settings, vetted)
+            await self._settle(settings, await self._spare_sessions(attached, vetted))
 
     async def _vet(self, settings: Settings) -> Vetted:
         if self._asked[0] != settings.parameters:
             self._asked = (settings.parameters, await asyncio.to_thread(self._catalogue.vet, settings.parameters))
         return self._asked[1]
+
+    async def _spare_sessions(self, attached: Attached, vetted: Vetted) -> Vetted:
+        """Take libraries back that no session can load: with them nobody could connect."""
+        names = [name for name in SESSION_LIBRARIES if name in vetted.accepted]
+        if not names:
+            return vetted
+        try:
+            async with session(replace(self._site.door, plain=True)):
+                return vetted
+        except ServerDied as error:
+            why = str(error).rpartition("FATAL: ")[2].strip()
+        accepted = {name: value for name, value in vetted.accepted.items() if name not in names}
+        await attached.adopt(replace(attached.configuration, parameters=accepted))
+        return Vetted(accepted=accepted, refused={**vetted.refused, **dict.fromkeys(names, why)})
 
     async def _settle(self, settings: Settings, vetted: Vetted) -> None:
         """Learn what became of each parameter."""

@@ -105,6 +105,9 @@ def test_settings_come_back_as_they_went() -> None:
         ("Work_Mem", "8MB", "no name of a parameter"),
         ("a.b.c", "1", "no name of a parameter"),
         ("work_mem", "1\0", "zero byte"),
+        ("my.text", "\ud800", "no text in UTF-8"),
+        ("my.word", "\udc80", "no text in UTF-8"),
+        ("dynamic_library_path", "/nowhere", "readers could not follow"),
         ("my.text", "x" * 200_000, "too long"),
     ],
     ids=lambda value: value[:20],
@@ -210,6 +213,28 @@ async def test_without_its_parameters_if_it_does_not_start_with_them(attach: Att
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("session_preload_libraries", "/nowhere/nix", "could not access file"),
+        ("session_preload_libraries", "$libdir/plugins/nix", "could not access file"),
+        ("local_preload_libraries", "auto_explain", "could not access file"),  # it is not among the plugins
+    ],
+)
+async def test_libraries_that_no_session_can_load_are_taken_back(
+    attach: Attach, name: str, value: str, words: str
+) -> None:
+    given = {"work_mem": "5MB", name: value}
+    attached, tuning = await begin(attach, Settings(parameters=given, digest="one"))
+    for digest in ("one", "two"):
+        tuning.wanted = Settings(parameters=given, digest=digest)
+        await tuning.apply(attached)
+        assert (await show(attached, "work_mem"), await show(attached, name)) == ("5MB", "")
+        assert (tuning.digest, list(tuning.refused), tuning.pending) == (digest, [name], ())
+        assert words in tuning.refused[name]
+
+
+@pytest.mark.postgres
 async def test_no_parameter_keeps_the_agent_from_its_work_nor_outlives_a_candidacy(
     attach: Attach, volume: MemoryVolume
 ) -> None:
@@ -220,11 +245,15 @@ async def test_no_parameter_keeps_the_agent_from_its_work_nor_outlives_a_candida
         "idle_in_transaction_session_timeout": "1",
         "default_transaction_isolation": "serializable",
         "exit_on_error": "on",
+        "client_encoding": "sql_ascii",
+        "datestyle": "German",
+        "search_path": "public",
         "max_standby_streaming_delay": "7s",
     }
     attached, _ = await begin(attach, Settings(parameters=hostile, digest="one"))
     async with session(attached.site.door) as agent:
         await agent.execute("select pg_sleep(0.05)")
+        assert await (await agent.execute("show search_path")).fetchone() == ("pg_catalog",)
         found = find_end(volume.start, bytes(volume.log), attached.image.head.description.segment_size)
         assert found
         await catch_up(attached, Lsn(found.end))
