@@ -19,6 +19,7 @@ from borealis_engine.postgres.errors import CommandFailed
 
 STOP_GRACE_S: Final = 1.0
 KILL_SHARE: Final = 0.1  # of the lease: the writer's own lease ends at 0.8 of the nodes', so all is over by 0.95
+KEPT: Final = 1 << 15  # bytes of each end of a line of PostgreSQL's log that is longer than twice that
 _PR_SET_PDEATHSIG: Final = 1
 _IPC_RMID: Final = 0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -126,7 +127,8 @@ class Server:
         assert self._process.stderr is not None
         with suppress(BlockingIOError):
             data = os.read(self._process.stderr.fileno(), 1 << 16)
-            *lines, self._partial = (self._partial + data).split(b"\n")
+            *lines, rest = (self._partial + data).split(b"\n")
+            self._partial = rest if len(rest) <= 2 * KEPT else rest[:KEPT] + rest[-KEPT:]
             for line in lines:
                 if line.strip():
                     self._on_line(line.decode(errors="replace").rstrip())

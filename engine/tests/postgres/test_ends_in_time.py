@@ -35,7 +35,9 @@ CONFIG = VolumeConfig(cluster_uid="u", generation=Generation(1), revision=1, sea
             "administrator command",
             True,
         ),
+        ("LOG:  statement: insert aaWARNING:  canceling wait for synchronous replication due to user request", True),
         ("\tWARNING:  canceling wait for synchronous replication due to user request", False),
+        ("STATEMENT:  select 'WARNING:  canceling wait for synchronous replication due to user request'", False),
         ("ERROR:  canceling statement due to user request", False),
         ("LOG:  canceling wait for synchronous replication due to user request", False),
     ],
@@ -77,6 +79,29 @@ async def test_a_server_that_ignores_its_shutdown_is_killed_though_nobody_awaits
     assert await asyncio.wait_for(asyncio.shield(server.died), DEADLINE_S) == -9
     await server.stop()
     assert server.pid not in process._ours
+
+
+async def test_of_an_endless_line_both_ends_are_kept(tmp_path: Path) -> None:
+    """Another process's message can stand at its end; the rest would cost the agent time and memory."""
+    given_up = "WARNING:  canceling wait for synchronous replication due to user request"
+    program = tmp_path / "talkative"
+    program.write_text(
+        f"#!/bin/sh\n(printf 'LOG:  '; head -c 4000000 /dev/zero | tr '\\0' a; echo '{given_up}') >&2\n"
+        "echo next >&2\nexec sleep 600\n"
+    )
+    program.chmod(0o755)
+    lines, data = asyncio.Queue[str](), tmp_path / "data"
+    data.mkdir()
+    server = Server.start(str(program), data, None, lines.put_nowait)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            line, following = await lines.get(), await lines.get()
+    finally:
+        await server.stop()
+    assert len(line) < 200_000
+    assert line.startswith("LOG:  aaa")
+    assert tells_of_unacknowledged_commit(line)
+    assert following == "next"
 
 
 def test_a_directory_whose_log_lacks_the_checkpoint_makes_no_image(
