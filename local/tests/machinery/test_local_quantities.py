@@ -16,7 +16,7 @@ def test_numbers(told: object, number: str) -> None:
     assert quantity(told) == Decimal(number)
 
 
-@pytest.mark.parametrize("told", ["", "many", "1 Gi", "1gi", "Gi"])
+@pytest.mark.parametrize("told", ["", "many", "1 Gi", "1gi", "Gi", "1.2.3", ".", "1e999999999"])
 def test_what_is_no_quantity(told: str) -> None:
     with pytest.raises(ValueError, match="no quantity"):
         quantity(told)
