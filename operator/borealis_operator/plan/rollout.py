@@ -139,8 +139,6 @@ def _unrest(facts: Facts) -> str:
     """Say which instance is not at rest and ready."""
     if ending := next((p for p in facts.instance_pods if p.terminating), None):
         return f"waits for {ending.name} to end"
-    if rising := next((p for p in facts.instance_pods if p.plays(Role.PROMOTING)), None):
-        return f"waits for the promotion of {rising.name}"
     for instance in staffed_instances(facts):
         own = [p for p in facts.instance_pods if p.instance == instance.name]
         if instance.deleting or not any(_serves(p) for p in own):
