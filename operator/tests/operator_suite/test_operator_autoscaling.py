@@ -72,6 +72,13 @@ async def test_a_changed_section_changes_the_autoscaler_and_its_end_ends_it(scal
     assert "AutoscalingActive" not in told(scaling)
 
 
+async def test_a_section_that_makes_no_sense_leaves_the_autoscaler_as_it_is(scaling: Stage) -> None:
+    before = scaler(scaling)["spec"]
+    spec(scaling)["readerAutoscaling"] = {"minReaders": 5, "maxReaders": 2}
+    await scaling.settle()
+    assert scaler(scaling)["spec"] == before
+
+
 async def test_what_others_change_is_mended_and_defaults_are_left_alone(scaling: Stage) -> None:
     scaler(scaling)["spec"]["behavior"]["scaleUp"]["selectPolicy"] = "Max"
     before = list(scaling.kube.writes)

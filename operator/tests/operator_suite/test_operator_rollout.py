@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from borealis_engine.contract.status import InstanceStatus, Role
+from borealis_operator.api.classes import Resources
 from borealis_operator.kube.testing import Crash, FakeKube
 from borealis_operator.plan.failover import Promote, decide_promotion
 
@@ -83,6 +84,25 @@ async def test_the_writers_role_goes_to_one_that_needs_no_restart() -> None:
     assert isinstance(alone, Promote)
 
 
+async def test_a_writer_lost_in_a_rollout_is_followed_by_one_that_was_restarted_already(running: Stage) -> None:
+    before = instance_pods(running)
+    ask(running, **{ROLLED: "5"})
+    while not deleted(running):
+        await running.reconciler.once(KEY)
+        running.world.run()
+    await running.reconciler.once(KEY)
+    running.world.run()
+    (new,) = set(instance_pods(running)) - set(before)
+    assert len(deleted(running)) == 1
+    for uid, status in running.world.statuses.items():
+        if isinstance(status, InstanceStatus) and status.name != new:
+            running.world.statuses[uid] = replace(status, replay_lsn=status.replay_lsn + 1)
+    running.kube.remove("Pod", KEY.namespace, running.status["writer"])
+    running.world.run()
+    await running.reconciler.once(KEY)
+    assert running.world.asked[-1] == new
+
+
 async def test_a_writer_without_readers_is_restarted_too(stage: Stage) -> None:
     stage.declare({"readers": 0})
     await stage.settle()
@@ -92,6 +112,7 @@ async def test_a_writer_without_readers_is_restarted_too(stage: Stage) -> None:
     assert deleted(stage) == [writer]
     assert stage.status["status"] == "available"
     assert told(stage)["InstancesUpToDate"]["status"] == "True"
+    assert stage.events()[-4:] == ["RolloutStarted", "SwitchoverStarted", "FailoverCompleted", "RolloutCompleted"]
 
 
 async def test_what_reloads_restarts_nobody(running: Stage) -> None:
@@ -227,6 +248,17 @@ async def test_an_unknown_class_restarts_nobody(running: Stage) -> None:
     spec["instance"] = {"dbInstanceClass": "db.enormous"}
     await running.settle()
     assert deleted(running) == []
+
+
+async def test_a_class_that_leaves_the_chart_restarts_nobody(running: Stage) -> None:
+    spec = running.kube.objects["DBCluster", KEY.namespace, KEY.name]["spec"]
+    spec["instance"] = {"dbInstanceClass": "db.small"}
+    await running.settle()
+    before = instance_pods(running)
+    running.reconciler.catalogue = replace(running.reconciler.catalogue, classes={"db.other": Resources(cpu="1")})
+    await running.settle()
+    assert instance_pods(running) == before
+    assert told(running)["Reconciled"]["status"] == "False"
 
 
 async def test_an_upgrade_alone_restarts_nobody(running: Stage) -> None:

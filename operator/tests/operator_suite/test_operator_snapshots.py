@@ -241,6 +241,16 @@ async def test_commits_alone_write_no_status_while_a_deletion_waits(running: Sta
     assert running.kube.writes[writes:] == []
 
 
+async def test_a_snapshot_that_is_not_taken_yet_holds_too(running: Stage) -> None:
+    for name in [n for n in running.named("Pod") if "instance" in n]:
+        running.world.deaf.add(running.pod(name)["metadata"]["uid"])
+    declare(running)
+    await running.reconciler.once(KEY)
+    assert said(running)["status"] == "creating"
+    delete(running)
+    assert await remover(running).held(KEY)
+
+
 async def test_a_snapshot_that_is_on_its_way_out_holds_nothing(running: Stage) -> None:
     declare(running)
     await running.settle()
