@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 server_log = logging.getLogger("postgres")
 OBSERVE_S: Final = 0.2
 DRAIN_S: Final = 2.0  # a reader serves on after it was asked to stop, until nobody is sent to it any more
+LINGER_S: Final = 2.0  # a writer that has stopped refuses connections: an address that is gone swallows them
 POLITE_S: Final = 5.0  # then its PostgreSQL has time to end its sessions
 AGAIN_S: Final = 0.1  # before the next life; twice as much after each that served nobody
 VAIN: Final = 6  # so many of those in a row end the process: a fresh one may do better, and its restarts are seen
@@ -192,7 +193,10 @@ class Instance:
             stop.cancel()
             await asyncio.gather(life, stop, return_exceptions=True)
             cause = getattr(error, "cause", Cause.OTHER) if error else Cause.STOPPED
+            wrote = self._role is Role.WRITER
             await self._end(str(error) if error else "stopping", cause)
+        if wrote and stopping.is_set():
+            await asyncio.sleep(LINGER_S)
         return expected
 
     async def _drain(self, life: "asyncio.Task[None]") -> None:

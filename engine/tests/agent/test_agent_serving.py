@@ -13,7 +13,7 @@ from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.net.testing import StorageNodes
 from borealis_engine.net.testing.authority import HOST, SERVER
-from borealis_engine.postgres.instance import DRAIN_S
+from borealis_engine.postgres.instance import DRAIN_S, LINGER_S
 from borealis_engine.postgres.testing import Agent
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
@@ -113,6 +113,21 @@ async def test_a_reader_serves_on_until_nobody_is_sent_to_it_and_tells_its_clien
         assert loop.time() - began > DRAIN_S * 0.9
     assert await reader.ended() == 0
     assert not reader.postgres()
+
+
+async def test_a_stopped_writer_refuses_connections_while_its_successor_takes_over(pair: tuple[Agent, Agent]) -> None:
+    writer, reader = pair
+    loop = asyncio.get_running_loop()
+    assert writer.process is not None
+    began = loop.time()
+    writer.process.terminate()
+    await writer.until(lambda status: status.role is Role.STOPPED)
+    assert await reader.post(names.PROMOTE) == 202
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        await writer.connect(SPEC)
+    assert await writer.ended() == 0
+    assert loop.time() - began > LINGER_S * 0.9
+    await reader.ready(Role.WRITER)
 
 
 async def test_metrics_tell_of_clients_commits_and_roles(pair: tuple[Agent, Agent]) -> None:
