@@ -41,16 +41,16 @@ def test_install(scenario: Scenario, cluster: Kind, published: Images, release: 
     assert len({database.zone_of(pod) for pod in (writer, *readers)}) == READERS + 1
 
 
-def test_sql(scenario: Scenario, cluster: Kind, client: Client, database: Database) -> None:
+def test_sql(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
     """SQL through both endpoints, through port-forward, and from every reader."""
-    database.await_whole(READERS, timeout=120)
-    done = json.loads(client.python(scripts.SQLALCHEMY, database.url(), database.reader_url()))
+    quickstart.await_whole(READERS, timeout=120)
+    done = json.loads(client.python(scripts.SQLALCHEMY, quickstart.url(), quickstart.reader_url()))
     assert done["rows"] == scripts.ROWS
     assert done["reader_recovers"], "the reader endpoint led to the writer although there are readers"
-    scenario.acked = done["rows"] + _insert_by_port_forward(cluster, database)
-    addresses = [pod["status"]["podIP"] for pod in database.pods(role="reader")]
-    urls = [database.url(address) for address in addresses]
-    lags = json.loads(client.python(scripts.READ_EVERYWHERE, database.url(), *urls))
+    scenario.acked = done["rows"] + _insert_by_port_forward(cluster, quickstart)
+    addresses = [pod["status"]["podIP"] for pod in quickstart.pods(role="reader")]
+    urls = [quickstart.url(address) for address in addresses]
+    lags = json.loads(client.python(scripts.READ_EVERYWHERE, quickstart.url(), *urls))
     assert len(lags) == READERS
     scenario.seconds = max(lags)
     scenario.figures["reader_lag_seconds"] = lags
@@ -58,66 +58,68 @@ def test_sql(scenario: Scenario, cluster: Kind, client: Client, database: Databa
 
 @again
 def test_writer_process_killed(
-    scenario: Scenario, cluster: Kind, client: Client, database: Database, repeat: str
+    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, repeat: str
 ) -> None:
     """The writer's PostgreSQL killed by SIGKILL under load."""
-    old = database.await_whole(READERS, timeout=180)
-    with Ledger(client=client, url=database.url(), name=f"sigkill-{repeat}") as ledger:
+    old = quickstart.await_whole(READERS, timeout=180)
+    with Ledger(client=client, url=quickstart.url(), name=f"sigkill-{repeat}") as ledger:
         cluster.kubectl("exec", "-i", old["writer"], "--", "python3", "-", stdin=scripts.KILL_POSTMASTER)
-        _await_failover(database, ledger, old)
+        _await_failover(quickstart, ledger, old)
     _judge(scenario, ledger)
-    _settle(scenario, database)
+    _settle(scenario, quickstart)
 
 
 @again
-def test_writer_pod_deleted(scenario: Scenario, cluster: Kind, client: Client, database: Database, repeat: str) -> None:
+def test_writer_pod_deleted(
+    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, repeat: str
+) -> None:
     """The writer's pod deleted under load."""
-    old = database.await_whole(READERS, timeout=180)
-    with Ledger(client=client, url=database.url(), name=f"pod-{repeat}") as ledger:
+    old = quickstart.await_whole(READERS, timeout=180)
+    with Ledger(client=client, url=quickstart.url(), name=f"pod-{repeat}") as ledger:
         cluster.kubectl("delete", "pod", old["writer"], "--wait=false")
-        _await_failover(database, ledger, old)
+        _await_failover(quickstart, ledger, old)
     _judge(scenario, ledger)
-    _settle(scenario, database)
+    _settle(scenario, quickstart)
 
 
-def test_zone_of_storage_lost(scenario: Scenario, cluster: Kind, client: Client, database: Database) -> None:
+def test_zone_of_storage_lost(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
     """A zone's storage nodes cordoned and their pods deleted under load: no commit fails."""
-    old = database.await_whole(READERS, timeout=180)
-    zones, zone = database.zones(), database.zone_of(database.writer())
+    old = quickstart.await_whole(READERS, timeout=180)
+    zones, zone = quickstart.zones(), quickstart.zone_of(quickstart.writer())
     nodes = [node for node, where in zones.items() if where == zone]
-    victims = [p["metadata"]["name"] for p in database.pods(component="storage") if p["spec"]["nodeName"] in nodes]
-    with Ledger(client=client, url=database.url(), name="zone") as ledger:
+    victims = [p["metadata"]["name"] for p in quickstart.pods(component="storage") if p["spec"]["nodeName"] in nodes]
+    with Ledger(client=client, url=quickstart.url(), name="zone") as ledger:
         cluster.kubectl("cordon", *nodes)
         try:
             cluster.kubectl("delete", "pods", "--wait=false", *victims)
-            await_that("storage is 4/6", lambda: database.status()["storage"] == "4/6", timeout=60)
+            await_that("storage is 4/6", lambda: quickstart.status()["storage"] == "4/6", timeout=60)
             ledger.await_commits(200, timeout=60)
         finally:
             cluster.kubectl("uncordon", *nodes)
         start = time.monotonic()
-        await_that("storage is 6/6", lambda: database.status()["storage"] == "6/6", timeout=180)
+        await_that("storage is 6/6", lambda: quickstart.status()["storage"] == "6/6", timeout=180)
         scenario.figures["seconds_to_six_of_six"] = round(time.monotonic() - start, 1)
     _judge(scenario, ledger)
     assert ledger.summary["refused"] == ledger.summary["unknown"] == 0, ledger.summary
-    assert database.await_whole(READERS, timeout=60)["epoch"] == old["epoch"]
+    assert quickstart.await_whole(READERS, timeout=60)["epoch"] == old["epoch"]
 
 
 @again
 def test_writer_node_frozen(
-    scenario: Scenario, cluster: Kind, client: Client, database: Database, release: Release, repeat: str
+    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, release: Release, repeat: str
 ) -> None:
     """The writer's Kubernetes node frozen, failover, node resumed: the old writer can commit nothing."""
-    old = database.await_whole(READERS, timeout=180)
-    writer = database.writer()
-    node, url = writer["spec"]["nodeName"], database.url(writer["status"]["podIP"])
+    old = quickstart.await_whole(READERS, timeout=180)
+    writer = quickstart.writer()
+    node, url = writer["spec"]["nodeName"], quickstart.url(writer["status"]["podIP"])
     scenario.figures["operator_moved_away_before"] = release.avoid(node)
     with (
         client.converse(scripts.HOLD_TRANSACTION, url) as session,
-        Ledger(client=client, url=database.url(), name=f"frozen-{repeat}") as ledger,
+        Ledger(client=client, url=quickstart.url(), name=f"frozen-{repeat}") as ledger,
     ):
         cluster.pause(node)
         try:
-            _await_failover(database, ledger, old)
+            _await_failover(quickstart, ledger, old)
         finally:
             cluster.resume(node)
         said = json.loads(session.communicate("commit\n", timeout=60)[0])
@@ -125,42 +127,42 @@ def test_writer_node_frozen(
     scenario.figures["old_writer_said"] = said
     assert said["commit"] == "failed", said
     assert said["insert"] == "failed", said
-    _settle(scenario, database)
-    assert client.python(scripts.COUNT_HELD, database.url()).strip() == "0"
+    _settle(scenario, quickstart)
+    assert client.python(scripts.COUNT_HELD, quickstart.url()).strip() == "0"
 
 
 @again
 def test_operator_killed_in_failover(
-    scenario: Scenario, cluster: Kind, client: Client, database: Database, release: Release, repeat: str
+    scenario: Scenario, cluster: Kind, client: Client, quickstart: Database, release: Release, repeat: str
 ) -> None:
     """The operator killed when its event says that a failover started: it converges."""
-    old = database.await_whole(READERS, timeout=180)
+    old = quickstart.await_whole(READERS, timeout=180)
     release.renew()
     victims = release.processes()
     with (
         cluster.watch("events", "--field-selector=reason=FailoverStarted") as events,
-        Ledger(client=client, url=database.url(), name=f"operator-{repeat}") as ledger,
+        Ledger(client=client, url=quickstart.url(), name=f"operator-{repeat}") as ledger,
     ):
         cluster.kubectl("exec", "-i", old["writer"], "--", "python3", "-", stdin=scripts.KILL_POSTMASTER)
         assert events.readline(), "kubectl ended without the event"
         for node, pid in victims:
             cluster.kill(node, pid)
-        _await_failover(database, ledger, old)
+        _await_failover(quickstart, ledger, old)
     _judge(scenario, ledger)
     release.await_ready(60)
-    _settle(scenario, database)
+    _settle(scenario, quickstart)
 
 
-def test_scale(scenario: Scenario, cluster: Kind, database: Database) -> None:
+def test_scale(scenario: Scenario, cluster: Kind, quickstart: Database) -> None:
     """Readers added and removed by kubectl scale."""
-    database.await_whole(READERS, timeout=180)
+    quickstart.await_whole(READERS, timeout=180)
     start = time.monotonic()
-    cluster.kubectl("scale", f"dbcluster/{database.name}", f"--replicas={READERS + 1}")
-    database.await_whole(READERS + 1, timeout=120)
+    cluster.kubectl("scale", f"dbcluster/{quickstart.name}", f"--replicas={READERS + 1}")
+    quickstart.await_whole(READERS + 1, timeout=120)
     scenario.seconds = time.monotonic() - start
-    cluster.kubectl("scale", f"dbcluster/{database.name}", f"--replicas={READERS}")
-    await_that("pods are gone", lambda: len(database.pods(component="instance")) == READERS + 1, timeout=120)
-    database.await_whole(READERS, timeout=60)
+    cluster.kubectl("scale", f"dbcluster/{quickstart.name}", f"--replicas={READERS}")
+    await_that("pods are gone", lambda: len(quickstart.pods(component="instance")) == READERS + 1, timeout=120)
+    quickstart.await_whole(READERS, timeout=60)
 
 
 def test_conformance(scenario: Scenario, cluster: Kind) -> None:
