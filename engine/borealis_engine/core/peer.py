@@ -33,6 +33,7 @@ class Peer:
     begin: Begin | None = None  # the one it works on
     acked: Lsn = NOWHERE  # of the epoch; 0 before its entry is durable there
     next: Lsn = NOWHERE  # next byte to send
+    told: Lsn = NOWHERE  # D as sent last
     beats: deque[tuple[int, float]] = field(default_factory=deque)  # unanswered (beat, sent at)
     beat_at: float = NEVER  # last beat sent
     heard: float = NEVER  # when the newest message that it answered was *sent*
@@ -47,7 +48,7 @@ class Peer:
 
     def drop(self) -> None:
         """Forget what belonged to the connection."""
-        self.stage, self.asked_at, self.beat_at = Stage.OUT, NEVER, NEVER
+        self.stage, self.asked_at, self.beat_at, self.told = Stage.OUT, NEVER, NEVER, NOWHERE
         self.beats.clear()
 
     def answered(self, beat: int) -> None:

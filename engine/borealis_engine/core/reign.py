@@ -1,8 +1,8 @@
 """The owner of an epoch: brings members to its entry, streams WAL to them, counts acks, keeps the lease.
 
 Rules that live here: D is what four members acked, and nothing below the entry's start counts; it is announced with
-the next append, or alone at once; the lease runs from the time of *sending* of what four members answered. No work
-is done per record, and what is kept in memory is bounded by the window.
+the next append, or alone if none goes out within ANNOUNCE_S; the lease runs from the time of *sending* of what four
+members answered. No work is done per record, and what is kept in memory is bounded by the window.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ PIECE: Final = 256 * 1024  # bytes of one append to a member that is behind
 IN_FLIGHT: Final = 8 * 1024 * 1024  # bytes sent to a member and not acked
 LEASE_SHARE: Final = 0.8  # of the nodes' lease: ours ends first, and leaves time to stop PostgreSQL
 BEATS_PER_LEASE: Final = 8
+ANNOUNCE_S: Final = 0.001  # seconds that D waits for an append to ride on: a message to each member less per commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Reign:
         self.durable: Lsn = NOWHERE  # D; 0 until established
         self.window = Window(NOWHERE, limit)
         self.deposed: Deposed | None = None
+        self.announce_at: float | None = None  # when D goes out alone unless an append takes it along
         self._owner, self._peers, self._emit = owner, peers, emit
         self._lease, self._limit = lease, limit
         self._image: ImageExtent | None = None  # if this reign made it
@@ -215,16 +217,23 @@ class Reign:
         self.durable = durable
         self._emit(DurableAdvanced(lsn=durable))
         self.window.trim(durable)
+        if self.announce_at is None:
+            self.announce_at = now + ANNOUNCE_S
         for peer in self._peers:
-            if peer.stage is Stage.STREAMING:
+            if peer.next != self.window.end:
                 self._pump(peer, now)
-                if peer.next == self.window.end:
-                    self._send(peer, peer.next, b"", beat=0)
 
     def _covered(self) -> Lsn:
         """What four members hold; who ends below the entry's start does not hold it (Raft, figure 8)."""
         start = self.history[-1].start
         return Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
+
+    def announce(self) -> None:
+        """Tell D to the members in step that no append has told it."""
+        self.announce_at = None
+        for peer in self._peers:
+            if peer.stage is Stage.STREAMING and peer.told < self.durable and peer.next == self.window.end:
+                self._send(peer, peer.next, b"", beat=0)
 
     # --- WAL ----------------------------------------------------------------------------------------------------
 
@@ -234,6 +243,7 @@ class Reign:
             raise Misuse("WAL was offered before the reign is established")
         if data:
             self.window.append(lsn, data)
+            self.announce_at = None  # D rides; who is behind gets it with what it lacks
             for peer in self._peers:
                 self._pump(peer, now)
 
@@ -250,6 +260,7 @@ class Reign:
             peer.next = Lsn(peer.next + len(data))
 
     def _send(self, peer: Peer, lsn: Lsn, data: bytes, *, beat: int) -> None:
+        peer.told = self.durable
         append = Append(epoch=self.epoch, stream=peer.stream, lsn=lsn, durable=self.durable, data=data, beat=beat)
         self._emit(SendTo(member=peer.id, message=append))
 
@@ -268,6 +279,8 @@ class Reign:
                 reason=f"no quorum answered what was sent after {self.lease_until:.3f}", fenced=False
             )
             return
+        if self.announce_at is not None and now >= self.announce_at:
+            self.announce()
         for peer in self._peers:
             if peer.connected:
                 self._attend(peer, now)

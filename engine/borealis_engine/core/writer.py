@@ -189,10 +189,23 @@ class Writer:
         self._reign.tick(now)
         self._settle(self._reign, now)
 
+    def announce(self) -> None:
+        """Send D alone to those whom no append has told it: at `announce_at`; `tick` does so too."""
+        if self._reign is not None and not self._over:
+            self._reign.announce()
+
+    @property
+    def announce_at(self) -> float | None:
+        """When D should be sent alone; None: an append took it along, or there is no news."""
+        return self._reign.announce_at if self._reign is not None and not self._over else None
+
     def next_deadline(self) -> float:
         """When `tick` has something to do: not a moment after the lease has ended."""
         due = self._ticked + TICK_S
-        return due if self._over or self._reign is None else max(self._ticked, min(due, self._reign.lease_until))
+        if self._over or self._reign is None:
+            return due
+        soon = self._reign.announce_at
+        return max(self._ticked, min(due, self._reign.lease_until, due if soon is None else soon))
 
     def effects(self) -> list[WriterEffect]:
         """Drain what is to be done, in order."""

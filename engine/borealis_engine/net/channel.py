@@ -20,6 +20,7 @@ from borealis_engine.proto.frames import Decoder, encode
 BACKLOG_LIMIT = 64 << 20  # bytes unsent to one peer before it is dropped
 HIGH_WATER = 4 << 20  # bytes unsent before `drain` waits
 LOW_WATER = 1 << 20
+JOIN_BELOW = 16 * 1024  # bytes of data that are copied to leave with their header: what a TLS record holds
 USER_TIMEOUT_MS = 5000  # unacknowledged bytes for so long end a connection
 
 
@@ -118,7 +119,11 @@ class Channel(asyncio.Protocol):
         if not self.open or self._transport is None:
             return
         endpoint = self._endpoint
-        self._transport.writelines(encode(message, endpoint.generation(), endpoint.identity, self.peer))
+        buffers = encode(message, endpoint.generation(), endpoint.identity, self.peer)
+        if len(buffers) > 1 and len(buffers[1]) < JOIN_BELOW:
+            self._transport.write(b"".join(buffers))  # one TLS record instead of two
+        else:
+            self._transport.writelines(buffers)
         if self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
             self.close("the peer does not read")
 

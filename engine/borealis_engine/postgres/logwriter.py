@@ -3,10 +3,14 @@
 The invariant: no position is ever reported but D, as the volume's quorum made it; so a COMMIT is released by four
 storage nodes and by nothing else. The status goes out at each advance of D and every STATUS_S besides, for a
 walsender that reached its streaming state after the last one would not release anybody (walsender.c).
+
+Commits gather: while UNDER_WAY pieces are not durable yet, small ones wait for company, so that many clients cost the
+volume a few large appends instead of many small ones. A single client never waits.
 """
 
 import asyncio
 import time
+from collections import deque
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -19,6 +23,8 @@ from borealis_engine.proto.pgwire import WireError
 from borealis_engine.proto.walreceiver import Phase, WalReceiver
 
 STATUS_S: Final = 0.1
+UNDER_WAY: Final = 2  # pieces of log on their way to the volume; what comes meanwhile gathers into the next one
+ENOUGH: Final = 128 * 1024  # bytes that wait for nothing but room
 
 
 class Sink(Protocol):
@@ -46,6 +52,8 @@ class LogWriter(asyncio.Protocol):
         self._latency = latency or Latency()
         self._offered = start
         self._waiting = bytearray()
+        self._under_way: deque[Lsn] = deque()  # ends of pieces that were offered and are not durable
+        self._paused = False
         self._durable = start
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -96,6 +104,8 @@ class LogWriter(asyncio.Protocol):
     def durable(self, lsn: Lsn) -> None:
         """Report D, which releases commits, and take more if there is room again."""
         self._durable = max(self._durable, lsn)
+        while self._under_way and self._under_way[0] <= lsn:
+            self._under_way.popleft()
         self._latency.durable(lsn, time.monotonic())
         self._report()
         if self._waiting:
@@ -107,14 +117,22 @@ class LogWriter(asyncio.Protocol):
             self._transport.abort()
 
     def _pass_on(self) -> None:
-        if self._waiting and (room := self._sink.room) > 0:
+        waiting = len(self._waiting)
+        gathers = len(self._under_way) >= UNDER_WAY and waiting < ENOUGH
+        if waiting and not gathers and (room := self._sink.room) > 0:
             data = bytes(memoryview(self._waiting)[:room])
             del self._waiting[: len(data)]
             lsn, self._offered = self._offered, Lsn(self._offered + len(data))
             self._latency.offered(self._offered, len(data), time.monotonic())
+            self._under_way.append(self._offered)
             self._sink.offer(lsn, data)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading() if self._waiting else self._transport.resume_reading()
+        self._read(len(self._waiting) < ENOUGH)
+
+    def _read(self, wanted: bool) -> None:
+        """Let PostgreSQL send, or wait."""
+        if self._paused == wanted and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading() if wanted else self._transport.pause_reading()
+            self._paused = not wanted
 
     def _report(self) -> None:
         self._receiver.status(self._durable, time.time())

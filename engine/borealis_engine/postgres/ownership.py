@@ -66,6 +66,8 @@ class Ownership:
         self._make_image = make_image
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._announcer: asyncio.TimerHandle | None = None
+        self._announce_at: float | None = None  # what `_announcer` is set to
         self._closed = False
 
     def start(self) -> None:
@@ -112,8 +114,9 @@ class Ownership:
             self._carry_out()
             await asyncio.sleep(FAREWELL_S)
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._announcer):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -157,6 +160,18 @@ class Ownership:
     def _carry_out(self) -> None:
         for effect in self._core.effects():
             self._do(effect)
+        if self._core.announce_at != self._announce_at:
+            self._set_announcer(self._core.announce_at)
+
+    def _set_announcer(self, when: float | None) -> None:
+        if self._announcer is not None:
+            self._announcer.cancel()
+        self._announce_at = when
+        self._announcer = None if when is None or self._closed else self._loop.call_at(when, self._announce)
+
+    def _announce(self) -> None:
+        self._announcer, self._announce_at = None, None
+        self._input(lambda now: self._core.announce())
 
     def _do(self, effect: WriterEffect) -> None:
         match effect:

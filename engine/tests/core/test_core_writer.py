@@ -19,6 +19,7 @@ from borealis_engine.core.effects import (
     WriterEffect,
 )
 from borealis_engine.core.errors import Misuse
+from borealis_engine.core.reign import ANNOUNCE_S
 from borealis_engine.core.tail import ALIGN, LogEnd
 from borealis_engine.core.window import Window
 from borealis_engine.core.writer import Writer
@@ -228,7 +229,7 @@ def test_a_donor_that_goes_away_ends_the_attempt() -> None:
     assert {e.message.void for e in harness.sent(m.Resign)} == {True}
 
 
-def test_d_is_on_four_and_is_told_at_once() -> None:
+def test_d_is_on_four_and_is_told_alone_when_no_append_takes_it_along() -> None:
     harness = Harness()
     start = harness.reign()
     assert (harness.writer.durable, harness.writer.end) == (start, start)
@@ -238,8 +239,32 @@ def test_d_is_on_four_and_is_told_at_once() -> None:
         assert not of(DurableAdvanced, harness.ack(index, start + 50))
     effects = harness.ack(3, start + 20)
     assert of(DurableAdvanced, effects) == [DurableAdvanced(lsn=Lsn(start + 20))]
-    alone = [e.message for e in effects if isinstance(e, SendTo)]
-    assert {(a.data, a.durable, a.beat) for a in alone if isinstance(a, m.Append)} == {(b"", start + 20, 0)}
+    assert not of(SendTo, effects)
+    due = harness.writer.announce_at
+    assert due is not None
+    assert harness.now < due <= harness.now + ANNOUNCE_S
+    assert harness.writer.next_deadline() == due
+    alone = [e.message for e in harness.tick(ANNOUNCE_S) if isinstance(e, SendTo)]
+    told = [a for a in alone if isinstance(a, m.Append) and not a.beat]
+    assert {(a.data, a.durable) for a in told} == {(b"", start + 20)}
+    assert len(told) >= 4
+    assert harness.writer.announce_at is None
+
+
+def test_an_append_takes_d_along() -> None:
+    harness = Harness()
+    start = harness.reign()
+    harness.tick(ANNOUNCE_S)
+    harness.writer.offer(Lsn(start), b"x" * 50, harness.now)
+    for index in range(4):
+        harness.ack(index, start + 50)
+    harness.drain()
+    harness.writer.offer(Lsn(start + 50), b"y", harness.now)
+    sent = [e.message for e in harness.drain() if isinstance(e, SendTo)]
+    assert {(a.data, a.durable) for a in sent if isinstance(a, m.Append)} == {(b"y", start + 50)}
+    assert harness.writer.announce_at is None
+    harness.writer.announce()
+    assert not of(SendTo, harness.drain())
 
 
 def test_acks_below_the_start_and_of_other_epochs_count_for_nothing() -> None:
@@ -303,7 +328,8 @@ def test_the_lease_runs_from_the_time_of_sending() -> None:
     harness = Harness()
     harness.reign()
     sent_at = harness.now + 0.5
-    beats = [e for e in harness.tick(0.5) if isinstance(e, SendTo) and isinstance(e.message, m.Append)]
+    sent = [e for e in harness.tick(0.5) if isinstance(e, SendTo) and isinstance(e.message, m.Append)]
+    beats = [e for e in sent if e.message.beat]
     harness.now += 1.0
     for beat in beats[:4]:
         harness.ack(IDS.index(beat.member), END - 10, beat=beat.message.beat)

@@ -53,6 +53,7 @@ class Agent:
         self._written = 0
         self._image: tuple[str, bytes] | None = None  # made by this incarnation
         self._life = 0
+        self._announce_at = 0.0  # by the clock of this life
         self.clock = Clock(setting.world)
 
     # --- life ---------------------------------------------------------------------------
@@ -146,12 +147,20 @@ class Agent:
         if self.writer is not None:
             self._world.at(self.clock.true(self.writer.next_deadline()), self._tick, life)
 
+    def _announce(self, life: int, due: float) -> None:
+        if self.writer is not None and life == self._life and self.writer.announce_at == due:
+            self.writer.announce()
+            self._drain()
+
     def _drain(self) -> None:
         while self.writer is not None and (effects := self.writer.effects()):
             for effect in effects:
                 self._carry_out(self.writer, effect)
                 if self.writer is None:
                     return
+        if self.writer is not None and (due := self.writer.announce_at) is not None and due != self._announce_at:
+            self._announce_at = due
+            self._world.at(self.clock.true(due), self._announce, self._life, due)
 
     def _carry_out(self, writer: Writer, effect: WriterEffect) -> None:
         match effect:

@@ -150,9 +150,11 @@ class WriterDriver:
         while effects := self.writer.effects():
             for effect in effects:
                 self._carry_out(effect)
-        if self._timer is None:
-            delay = max(0.001, self.writer.next_deadline() - self._loop.time())
-            self._timer = self._loop.call_later(delay, self._tick)
+        due = self.writer.next_deadline()
+        if self._timer is None or due < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(max(due, self._loop.time() + 0.001), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
