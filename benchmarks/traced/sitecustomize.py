@@ -48,7 +48,14 @@ def watch_storage() -> None:
     from borealis_engine.core.messages import Ack, Append
     from borealis_engine.net.channel import Channel
     from borealis_engine.net.shell import Shell
+    from borealis_engine.store.disk import RealFile
     from borealis_engine.store.journal import Journal
+
+    latest = [0]  # end of the log that is being appended: one thread at a time does
+
+    def appended(journal: Any, records: Any) -> int:
+        latest[0] = _end_of(records)
+        return latest[0]
 
     def arrived(shell: Any, channel: Any, envelope: Any) -> int:
         message = envelope.message
@@ -58,7 +65,9 @@ def watch_storage() -> None:
         return int(message.flush) if isinstance(message, Ack) else 0
 
     around(Shell, "received", key=arrived, before="arrived")
-    around(Journal, "append", key=lambda journal, records: _end_of(records), before="append", after="synced")
+    around(Journal, "append", key=appended, before="append", after="indexed")
+    around(RealFile, "write", key=lambda *_: latest[0], before="write", after="written")
+    around(RealFile, "sync", key=lambda file: latest[0], after="synced")
     around(Channel, "send", key=acked, after="acked")
 
 
