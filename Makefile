@@ -33,7 +33,7 @@ test: setup  ## everything but kind: check, 2,000 simulated schedules, real Post
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory sim SEEDS=2000
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 15
+	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 SEEDS ?= 2000
 sim: setup  ## simulated schedules of the log protocol with their oracle (SEEDS=2000; SEED=n shows one)

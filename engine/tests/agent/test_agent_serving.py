@@ -122,6 +122,9 @@ async def test_a_stopped_writer_refuses_connections_while_its_successor_takes_ov
     began = loop.time()
     writer.process.terminate()
     await writer.until(lambda status: status.role is Role.STOPPED)
+    async with asyncio.timeout(DEADLINE_S):
+        while writer.postgres():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.01)
     assert await reader.post(names.PROMOTE) == 202
     with pytest.raises(psycopg.OperationalError, match="refused"):
         await writer.connect(SPEC)

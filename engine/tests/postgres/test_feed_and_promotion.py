@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import pytest
@@ -47,7 +48,7 @@ async def crown(attached: Attached, volume: MemoryVolume, epoch: int) -> Reign:
 
 
 async def run(attached: Attached, *statements: str) -> list[tuple[object, ...]]:
-    async with session(attached.site.door) as connection:
+    async with session(replace(attached.site.door, plain=True)) as connection:
         for statement in statements:
             cursor = await connection.execute(statement)
         return await cursor.fetchall() if cursor.description else []

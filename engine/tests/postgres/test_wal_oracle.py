@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -50,7 +51,7 @@ async def test_scanner_and_pg_waldump_agree(attach: Callable[[int], Attached], v
     await catch_up(instance, start)
     await promote(instance, Epoch(2), start)
     sink.writer = await LogWriter.connect(instance.site.door, sink, start=start, timeline=Epoch(2))
-    async with session(instance.site.door) as connection:
+    async with session(replace(instance.site.door, plain=True)) as connection:
         for statement in WORK:
             await connection.execute(statement.encode())
     await instance.halt()

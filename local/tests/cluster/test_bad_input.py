@@ -17,7 +17,7 @@ from borealis_local.cli.client import Client
 from borealis_local.engines import engine_majors
 from borealis_local.trial import Local
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 API = "borealis.dev/v1alpha1"
 BASE = f"/apis/{API}/namespaces/default"

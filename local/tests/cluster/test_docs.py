@@ -12,7 +12,7 @@ import pytest
 from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.errors import BinariesMissing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[3]
 PAGE_S = 240
 

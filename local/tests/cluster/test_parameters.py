@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from borealis_local.trial import Local
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 API = "/api/v1/namespaces/default"
 MERGE = "application/merge-patch+json"

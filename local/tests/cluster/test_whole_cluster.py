@@ -5,7 +5,7 @@ import time
 import pytest
 from borealis_local.trial import Local
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def test_the_writers_postgres_is_killed(healthy: Local) -> None:
