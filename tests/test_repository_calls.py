@@ -25,6 +25,8 @@ async def test_rights_are_those_of_the_requests(tmp_path: Path, monkeypatch: pyt
         await disturb(play)
         await snapshot(play)
         await delete(play)
+        renewal = ("coordination.k8s.io", "leases", "update")
+        await play.until(lambda: renewal in play.ears.heard, "the Lease is not renewed")
         heard = set(play.ears.heard)
     rights = granted()
     allowed = rights["namespaced"] | rights["own"] | rights["cluster"]
