@@ -38,7 +38,7 @@ class Size:
     clients: tuple[int, ...] = (1, 16)
 
 
-FULL: Final = Size(scale=50, rounds=5, seconds=20, warm_s=20, kills=10, probes=500, commits=3000)
+FULL: Final = Size(scale=50, rounds=5, seconds=10, warm_s=10, kills=10, probes=500, commits=3000)
 QUICK: Final = Size(scale=5, rounds=3, seconds=3, warm_s=3, kills=2, probes=100, commits=300)
 
 
