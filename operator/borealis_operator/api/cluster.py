@@ -4,7 +4,7 @@ The engine version is decided once: a cluster that did not ask for one keeps the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -77,6 +77,15 @@ class ClusterStatus:
     epoch: int
     writer: str
     raw: Mapping[str, Any]
+
+    @property
+    def conditions(self) -> Sequence[Raw]:
+        """The conditions as they were written last."""
+        return self.raw.get("conditions") or ()
+
+    def condition(self, kind: str) -> Raw:
+        """Give one of them; empty if it was never written."""
+        return next((c for c in self.conditions if c["type"] == kind), {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

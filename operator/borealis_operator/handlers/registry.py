@@ -41,16 +41,11 @@ class Wiring:
 def make_registry(wiring: Wiring) -> kopf.OperatorRegistry:
     """Register all handlers."""
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry)(login)
+    kopf.on.login(registry=registry)(find_credentials)
     _wire_clusters(registry, wiring)
     _wire_children(registry, wiring)
     _wire_snapshots(registry, wiring)
     return registry
-
-
-def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Find the API server in the same way as our own client does."""
-    return find_credentials(**kwargs)
 
 
 def _wire_clusters(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:

@@ -135,9 +135,9 @@ def _completed(facts: Facts) -> list[Action]:
 
 def _storage_turned(facts: Facts) -> list[Action]:
     """Announce that the volume is no longer whole, or whole again."""
-    before = {c["type"]: c["status"] for c in facts.cluster.status.raw.get("conditions") or ()}
     now = storage_condition(facts)
-    if not facts.cluster.status.epoch or before.get(now["type"], now["status"]) == now["status"]:
+    before = facts.cluster.status.condition(now["type"]).get("status", now["status"])
+    if not facts.cluster.status.epoch or before == now["status"]:
         return []
     whole = now["status"] == "True"
     return [Announce(reason="StorageWhole" if whole else "StorageDegraded", message=now["message"], warning=not whole)]
@@ -162,7 +162,7 @@ def _tell(facts: Facts, hold: str, trouble: OperatorError | None, *, database_se
     phase = DELETING if cluster.deleting else phase
     status = render_status(facts, phase=phase, hold=hold, trouble=trouble, database_set=database_set)
     told: list[Action] = [*_completed(facts), *_storage_turned(facts), *announce_rollout(facts)]
-    told += announce_turns(cluster.status.raw.get("conditions") or (), status["conditions"])
+    told += announce_turns(cluster.status.conditions, status["conditions"])
     if patch := status_patch(cluster.status.raw, status, now=facts.now, refresh=not cluster.deleting):
         told.append(Patch(kind="DBCluster", name=cluster.name, body={"status": patch}, status=True))
     for place in assign_places(facts):

@@ -116,8 +116,7 @@ def _next(facts: Facts) -> Due | None:
 
 def _before(facts: Facts) -> str:
     """Give the status of the condition as it was written last."""
-    written = {c["type"]: str(c["status"]) for c in facts.cluster.status.raw.get("conditions") or ()}
-    return written.get(UP_TO_DATE, "True")
+    return str(facts.cluster.status.condition(UP_TO_DATE).get("status", "True"))
 
 
 def _obstacle(facts: Facts) -> str:

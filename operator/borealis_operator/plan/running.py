@@ -43,8 +43,8 @@ def pods_condition(facts: Facts) -> Condition:
     ailments = [found for p in pods if (found := find_ailment(p, facts))]
     if ailments:
         return _tell(ailments)
-    before = next((c for c in facts.cluster.status.raw.get("conditions") or () if c["type"] == "PodsRunning"), None)
-    if before and before["status"] == "False" and any(_may_relapse(p, facts.now) for p in pods):
+    before = facts.cluster.status.condition("PodsRunning")
+    if before.get("status") == "False" and any(_may_relapse(p, facts.now) for p in pods):
         return condition("PodsRunning", False, before["reason"], before["message"])
     return condition("PodsRunning", True, "AllRunning", "no pod of the cluster is held up")
 

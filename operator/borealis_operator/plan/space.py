@@ -103,5 +103,4 @@ def _names(told: tuple[Room, ...], limit: float) -> str:
 
 def _before(facts: Facts) -> str:
     """Give the reason that the condition bore last; empty if there was none."""
-    conditions = facts.cluster.status.raw.get("conditions") or ()
-    return next((str(c["reason"]) for c in conditions if c["type"] == "StorageSpace"), "")
+    return str(facts.cluster.status.condition("StorageSpace").get("reason", ""))

@@ -80,7 +80,7 @@ def render_status(
         "members": _members(facts),
         "conditions": stamp_conditions(
             _conditions(facts, hold, trouble, database_set=database_set),
-            cluster.status.raw.get("conditions", ()),
+            cluster.status.conditions,
             generation=cluster.generation,
             now=rfc3339(facts.now),
         ),
