@@ -1,4 +1,4 @@
-"""One local cluster for all tests of this folder."""
+"""One local cluster for the tests of each file of this folder."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ from borealis_engine.postgres.errors import BinariesMissing
 from borealis_local.trial import Local
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
-    """A running quickstart; purged afterwards."""
+    """A running quickstart, of this file alone: its last test may delete it; purged afterwards."""
     try:
         find_binaries(os.environ)
     except BinariesMissing as missing:
