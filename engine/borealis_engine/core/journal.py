@@ -6,8 +6,8 @@ means; node, store and simulator all use it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, assert_never
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias, assert_never
 
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.errors import SafetyViolated
@@ -73,8 +73,7 @@ class Committed:
 Record: TypeAlias = Promised | Resigned | Withdrawn | Entered | Logged | Committed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableState:
+class DurableState(NamedTuple):
     """What the records add up to, log bytes apart."""
 
     promised: Epoch = NOBODY
@@ -115,21 +114,21 @@ def apply(state: DurableState, record: Record) -> DurableState:
         case Logged(lsn=lsn, data=data):
             if lsn != state.flush:
                 raise SafetyViolated(f"bytes at {lsn} on a log that ends at {state.flush}")
-            return replace(state, flush=Lsn(lsn + len(data)))
+            return state._replace(flush=Lsn(lsn + len(data)))
         case Committed(epoch=epoch, lsn=lsn):
             if (epoch, lsn) < (state.committed_epoch, state.committed) or lsn > state.flush:
                 raise SafetyViolated(f"D {lsn} after {state.committed} on a log that ends at {state.flush}")
-            return replace(state, committed_epoch=epoch, committed=lsn)
+            return state._replace(committed_epoch=epoch, committed=lsn)
         case Promised(epoch=epoch, owner=owner):
             if epoch <= state.promised:
                 raise SafetyViolated(f"promise of {epoch} after {state.promised}")
-            return replace(state, promised=epoch, owner=owner, resigned=False)
+            return state._replace(promised=epoch, owner=owner, resigned=False)
         case Resigned(epoch=epoch):
-            return replace(state, resigned=state.resigned or epoch == state.promised)
+            return state._replace(resigned=state.resigned or epoch == state.promised)
         case Withdrawn(epoch=epoch, promised=promised, owner=owner, resigned=resigned):
             if epoch != state.promised or promised >= epoch or state.epoch >= epoch:
                 raise SafetyViolated(f"promise of {epoch} withdrawn after {state.promised}, log of {state.epoch}")
-            return replace(state, promised=promised, owner=owner, resigned=resigned)
+            return state._replace(promised=promised, owner=owner, resigned=resigned)
         case Entered(history=history, end=end):
             return _enter(state, history, end)
     assert_never(record)
@@ -140,7 +139,7 @@ def _enter(state: DurableState, history: History, end: Lsn) -> DurableState:
     same = bool(state.history) and state.history[0] == history[0]
     if end != history[0].start and not (same and state.start <= end <= state.flush):
         raise SafetyViolated(f"truncation at {end} of a log that ends at {state.flush}")
-    return replace(state, history=history, flush=end, committed=min(state.committed, end))
+    return state._replace(history=history, flush=end, committed=min(state.committed, end))
 
 
 def replay(records: Iterable[Record], state: DurableState = EMPTY) -> DurableState:

@@ -186,7 +186,9 @@ class Node:
     def _tick(self, now: float) -> None:
         self._joining.tick(now)
         if self._mark.due is not None and now >= self._mark.due:
-            self._record_d()
+            record = self._mark.record(self._pipe.seen)
+            if record is not None:
+                self._pipe.add(record)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: not before the next input."""
@@ -195,7 +197,8 @@ class Node:
         return min((t for t in (self._joining.deadline, self._mark.due) if t is not None), default=None)
 
     def effects(self) -> list[NodeEffect]:
-        """Drain what is to be done, in order."""
+        """Drain what is to be done, in order; all that was taken in since the last drain shares one sync."""
+        self._in_service(self._settle)
         drained = self._effects[:]
         self._effects.clear()
         return drained
@@ -358,30 +361,21 @@ class Node:
     # --- around every input ---------------------------------------------------------------------------------------
 
     def _in_service(self, work: Callable[[], None]) -> None:
-        """Do `work`, launch the next sync, and wake the feeds; out of service if it proves unsafe."""
+        """Do `work`; out of service if it proves unsafe."""
         if self.unfit:
             return
         try:
             work()
-            self._settle()
         except SafetyViolated as error:
             self.failed(f"safety: {error}")
 
     def _settle(self) -> None:
-        if not self._pipe.idle:
-            if self._pipe.ready:
-                self._record_d()
-            persist = self._pipe.launch()
-            if persist is not None:
-                self._acking.clear()
-                self._effects.append(persist)
+        """Launch the next sync, and wake the feeds."""
+        persist = self._pipe.launch()
+        if persist is not None:
+            self._acking.clear()
+            self._effects.append(persist)
         told = (self.readable, self.feed_history)
         if told != self._told:
             self._told = told
             self._effects.append(Readable(upto=told[0]))
-
-    def _record_d(self) -> None:
-        """Let D go with the next sync."""
-        record = self._mark.record(self._pipe.seen)
-        if record is not None:
-            self._pipe.add(record)

@@ -28,16 +28,6 @@ class Pipeline:
         self._flying: tuple[DurableState, list[Answer], int] | None = None
         self._token = 0
 
-    @property
-    def idle(self) -> bool:
-        """Whether everything seen is durable."""
-        return self._flying is None and not self._queue
-
-    @property
-    def ready(self) -> bool:
-        """Whether `launch` would give a sync."""
-        return self._flying is None and bool(self._queue)
-
     def add(self, record: Record) -> None:
         """Queue a record; SafetyViolated if it does not fit behind the others."""
         self.seen = apply(self.seen, record)
@@ -56,7 +46,7 @@ class Pipeline:
 
     def launch(self) -> Persist | None:
         """Give the next sync, if none is out and there is something to sync."""
-        if not self.ready:
+        if self._flying is not None or not self._queue:
             return None
         self._token += 1
         size = sum(len(r.data) for r in self._queue if isinstance(r, Logged))

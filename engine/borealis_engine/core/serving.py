@@ -45,7 +45,8 @@ class Serving:
     @property
     def readable(self) -> Lsn:
         """End of what readers may be sent: durable here, below D, and not about to be cut."""
-        return min(self._mark.here(self._pipe.held), self._mark.here(self._pipe.seen))
+        held, seen = self._pipe.held, self._pipe.seen
+        return self._mark.here(held) if held is seen else min(self._mark.here(held), self._mark.here(seen))
 
     def serves(self, epoch: Epoch) -> bool:
         """Whether log of `epoch` is here, and not about to be cut (0: log below D never is)."""

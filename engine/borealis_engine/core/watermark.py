@@ -10,18 +10,19 @@ from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.journal import Committed, DurableState
 from borealis_engine.core.messages import History
 
-RECORD_S: Final = 1.0  # seconds after which D is recorded although nothing else is to be synced
+RECORD_S: Final = 1.0  # seconds after which an advance of D is recorded: it only helps readers after a restart
 
 
 class Watermark:
     """The highest D announced, in order of (epoch, LSN)."""
 
-    __slots__ = ("due", "epoch", "lsn")
+    __slots__ = ("_vouched", "due", "epoch", "lsn")
 
     def __init__(self, state: DurableState) -> None:
         self.epoch: Epoch = state.committed_epoch
         self.lsn: Lsn = state.committed
-        self.due: float | None = None  # when to record it at the latest
+        self.due: float | None = None  # when to record it
+        self._vouched: tuple[History, Epoch, History] = ((), self.epoch, ())  # the last answer of `history`
 
     def announce(self, epoch: Epoch, lsn: Lsn, held: DurableState, now: float) -> None:
         """Take the D that the owner of `epoch` announced, if it may be believed and is news."""
@@ -43,7 +44,11 @@ class Watermark:
 
     def history(self, state: DurableState) -> History:
         """The reigns that D vouches for: later ones may yet be lost."""
-        return tuple(reign for reign in state.held if reign.epoch <= self.epoch)
+        reached = state.held
+        if self._vouched[0] is not reached or self._vouched[1] != self.epoch:
+            vouched = tuple(reign for reign in reached if reign.epoch <= self.epoch)
+            self._vouched = (reached, self.epoch, vouched)
+        return self._vouched[2]
 
     def record(self, state: DurableState) -> Committed | None:
         """Give the record that makes D durable behind `state`, if that is news."""

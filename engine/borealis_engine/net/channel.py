@@ -65,7 +65,7 @@ class Channel(asyncio.Protocol):
         """Accept the peer by its certificate, or close."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-        _tune(transport.get_extra_info("socket"))
+        tune(transport.get_extra_info("socket"))
         try:
             role = self._endpoint.tls.require(transport.get_extra_info("ssl_object"), *self._roles)
         except PeerRejected as error:
@@ -148,7 +148,8 @@ class Channel(asyncio.Protocol):
             self._transport.abort()
 
 
-def _tune(sock: socket.socket | None) -> None:
+def tune(sock: socket.socket | None) -> None:
+    """Send small messages at once, and notice a peer that is gone."""
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,7 +6,6 @@ owner silent.
 Never faster than real time, so leases measured with it are respected for too long, never for too short.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -19,24 +18,17 @@ class StallFreeClock:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._last = monotonic()
-        self._base = self._last
+        began = monotonic()
+        self._beaten = (began, began)  # real time of the last beat, and our time then: one value for all threads
         self.stalled = 0.0  # seconds left out so far
 
     def now(self) -> float:
-        """Give the time."""
-        return self._base + min(self._monotonic() - self._last, MOST_S)
+        """Give the time, in any thread."""
+        last, base = self._beaten
+        return base + min(self._monotonic() - last, MOST_S)
 
     def beat(self) -> None:
         """Say that the loop runs; what lies beyond MOST_S since the last beat was a stall."""
-        now = self._monotonic()
-        passed = now - self._last
-        self._base += min(passed, MOST_S)
-        self.stalled += max(0.0, passed - MOST_S)
-        self._last = now
-
-    async def run(self) -> None:
-        """Beat until cancelled."""
-        while True:
-            self.beat()
-            await asyncio.sleep(BEAT_S)
+        now, (last, base) = self._monotonic(), self._beaten
+        self._beaten = (now, base + min(now - last, MOST_S))
+        self.stalled += max(0.0, now - last - MOST_S)

@@ -1,20 +1,19 @@
-"""What a storage node takes in bulk: images that are uploaded or fetched, log that it pulls from a peer.
+"""What a storage node fetches from its peers: images, and log that it pulls to catch up; in the event loop.
 
 Invariant: an image is reported to the node only when it is whole, right and durable; pulled log goes through the
 node, in order, and waits while the disk is behind.
 """
 
 import asyncio
-import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, assert_never
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
 from borealis_engine.contract.volume import Lsn, Member, MemberId, VolumeConfig
-from borealis_engine.core.effects import CancelPull, Conn, LoadImage, Pull, PullImage, StoreImage
-from borealis_engine.core.messages import ImageData, PutImage, Reason, Refused
-from borealis_engine.net.channel import Channel
+from borealis_engine.core.effects import CancelPull, LoadImage, Pull, PullImage
+from borealis_engine.core.messages import ImageData, Reason
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.requests import get_image, read_log
 from borealis_engine.store.errors import ImageUnknown, StoreError
@@ -27,27 +26,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
-Piece: TypeAlias = PutImage | ImageData
 
 BACKLOG = 16 << 20  # bytes waiting for the disk before pulling pauses
-QUEUE_HIGH = 4  # pieces of an upload waiting before its sender does
 
 
 class Intake:
-    """Uploads and pulls under way."""
+    """Pulls under way."""
 
     def __init__(self, shell: "Shell") -> None:
         self._shell = shell
         self._pulls: dict[int, asyncio.Task[None]] = {}
         self._fetching: set[str] = set()
-        self._uploads: dict[tuple[Conn, str], asyncio.Queue[PutImage]] = {}
-        self._upload_tasks: dict[Conn, list[asyncio.Task[None]]] = {}
 
-    def take(self, effect: StoreImage | PullImage | LoadImage | Pull | CancelPull) -> None:
+    def take(self, effect: PullImage | LoadImage | Pull | CancelPull) -> None:
         """Begin, go on with, or cancel a transfer."""
         match effect:
-            case StoreImage(conn=conn, piece=piece):
-                self._upload(conn, piece)
             case PullImage(image=image, donor=donor):
                 if image not in self._fetching:
                     self._fetching.add(image)
@@ -62,57 +55,7 @@ class Intake:
             case _:
                 assert_never(effect)
 
-    def closed(self, conn: Conn) -> None:
-        """Drop the uploads of a connection."""
-        for task in self._upload_tasks.pop(conn, []):
-            task.cancel()
-
-    # --- uploads -------------------------------------------------------------------------------------------------
-
-    def _upload(self, conn: Conn, piece: PutImage) -> None:
-        channel, key = self._shell.channel(conn), (conn, piece.image)
-        if channel is None:
-            return
-        if key not in self._uploads:
-            self._uploads[key] = asyncio.Queue()
-            task = self._shell.spawn(self._receive(key, channel))
-            self._upload_tasks.setdefault(conn, []).append(task)
-        self._uploads[key].put_nowait(piece)
-        if self._uploads[key].qsize() > QUEUE_HIGH:
-            channel.pause_reading()
-
-    async def _receive(self, key: tuple[Conn, str], channel: Channel) -> None:
-        queue, image = self._uploads[key], key[1]
-
-        async def pieces() -> AsyncIterator[Piece]:
-            while True:
-                piece = await queue.get()
-                if queue.empty():
-                    channel.resume_reading()
-                yield piece
-
-        try:
-            await self._write(image, pieces())
-        except ImageUnknown as error:
-            self._refuse(channel, str(error))
-        except StoreError as error:
-            self._shell.fail(error)
-        finally:
-            self._uploads.pop(key, None)
-
-    def _refuse(self, channel: Channel, message: str) -> None:
-        node = self._shell.node
-        channel.send(
-            Refused(
-                reason=Reason.UNKNOWN,
-                promised=node.durable.promised,
-                generation=node.config.generation,
-                config="",
-                message=message,
-            )
-        )
-
-    async def _write(self, image: str, pieces: AsyncIterator[Piece]) -> None:
+    async def _write(self, image: str, pieces: AsyncIterator[ImageData]) -> None:
         """Store a blob and tell the node."""
         store, upload = self._store(), None
         try:
@@ -127,13 +70,12 @@ class Intake:
             await self._finish(upload)
         finally:
             if upload is not None:
-                self._shell.blob_thread.submit(upload.abandon)  # behind what that thread may still be writing
+                self._shell.disk_thread.submit(upload.abandon)  # behind what that thread may still be writing
 
     async def _finish(self, upload: Upload) -> None:
         extent = await self._in_thread(upload.finish)
         log.info("stored image %s of %d bytes", upload.image[:12], upload.size)
-        self._shell.node.image_arrived(upload.image, extent, self._shell.clock.now())
-        self._shell.carry_out()
+        self._shell.input(lambda now: self._shell.node.image_arrived(upload.image, extent, now))
 
     def _store(self) -> Store:
         if self._shell.store is None:
@@ -141,8 +83,8 @@ class Intake:
         return self._shell.store
 
     async def _in_thread(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call = functools.partial(work, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._shell.blob_thread, call)
+        call = partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._shell.disk_thread, call)
 
     # --- pulls ---------------------------------------------------------------------------------------------------
 
@@ -154,8 +96,7 @@ class Intake:
         except (NetError, ImageUnknown) as error:
             self._learn(error)
             log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
-            shell.node.image_failed(image, shell.clock.now())
-            shell.carry_out()
+            shell.input(lambda now: shell.node.image_failed(image, now))
         except StoreError as error:
             shell.fail(error)
         finally:
@@ -166,14 +107,13 @@ class Intake:
         store, shell = self._store(), self._shell
         try:
             data = await self._in_thread(store.images.log, effect.image, effect.start, effect.upto)
-            shell.node.pulled(effect.token, effect.start, data, shell.clock.now())
+            shell.input(lambda now: shell.node.pulled(effect.token, effect.start, data, now))
         except ImageUnknown as error:
             log.warning("no log from an image: %s", error)
-            shell.node.pull_failed(effect.token, shell.clock.now())
+            shell.input(lambda now: shell.node.pull_failed(effect.token, now))
         except StoreError as error:
             shell.fail(error)
         self._pulls.pop(effect.token, None)
-        shell.carry_out()
 
     async def _pull(self, effect: Pull) -> None:
         shell, end = self._shell, effect.start
@@ -183,19 +123,17 @@ class Intake:
             source = read_log(shell.endpoint, donor, start=effect.start, upto=effect.upto, epoch=effect.epoch)
             async with aclosing(source) as pieces:
                 async for piece in pieces:
-                    shell.node.pulled(effect.token, piece.lsn, piece.data, shell.clock.now())
+                    shell.input(partial(shell.node.pulled, effect.token, piece.lsn, piece.data))
                     end = Lsn(piece.lsn + len(piece.data))
                     shell.meters.pulled(len(piece.data))
-                    shell.carry_out()
-                    while shell.node.backlog > BACKLOG:
-                        await shell.drained.wait()
+                    if shell.node.backlog > BACKLOG:
+                        await asyncio.get_running_loop().run_in_executor(None, shell.wait_for_disk, BACKLOG)
         except NetError as error:
             self._learn(error)
             log.warning("pulling log failed: %s", error, extra={"peer": effect.donor, "lsn": end})
         self._pulls.pop(effect.token, None)
         if end < effect.upto:
-            shell.node.pull_failed(effect.token, shell.clock.now())
-            shell.carry_out()
+            shell.input(lambda now: shell.node.pull_failed(effect.token, now))
 
     def _member(self, id: MemberId) -> Member:
         for member in self._shell.node.config.members:

@@ -1,29 +1,23 @@
 """What a storage node sends out in bulk: pieces of the log, feeds, images. The node has permitted each already.
 
-Invariant: after each wait it is asked again whether what was read may still be sent, so nothing that a truncation
-made void goes out, a feed never passes the node's `readable`, and none outlives the node's service.
+Each answer is sent by its connection's own thread, which reads nothing meanwhile. Invariant: after each wait the node
+is asked again whether what was read may still be sent, so nothing that a truncation made void goes out, a feed never
+passes the node's `readable`, and none outlives the node's service.
 """
 
-import asyncio
-import logging
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Conn, ServeFeed, ServeImage, ServeLog
-from borealis_engine.core.messages import Feed, History, ImageData, LogData
-from borealis_engine.net.channel import Channel
+from borealis_engine.core.messages import Feed, ImageData, LogData
+from borealis_engine.net.stream import Stream
 from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogUnknown, StoreError
 
 if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
 
-log = logging.getLogger(__name__)
-
-PIECE = 256 << 10
-FEED_SILENCE_S = 1.0  # an empty Feed says that the node lives
+PIECE: Final = 256 << 10
+FEED_SILENCE_S: Final = 1.0  # an empty Feed says that the node lives
 
 
 class Serving:
@@ -31,114 +25,98 @@ class Serving:
 
     def __init__(self, shell: "Shell") -> None:
         self._shell = shell
-        self._tasks: dict[Conn, list[asyncio.Task[None]]] = defaultdict(list)
         self._fed: dict[Conn, Lsn] = {}  # up to where each feed was sent
 
-    def serve(self, effect: ServeLog | ServeFeed | ServeImage) -> None:
-        """Begin to answer."""
-        channel = self._shell.channel(effect.conn)
-        if channel is not None:
-            self._tasks[effect.conn].append(self._shell.spawn(self._serve(effect, channel)))
-
     def closed(self, conn: Conn) -> None:
-        """Stop what is sent on a connection."""
+        """Forget a connection; under the lock."""
         self._fed.pop(conn, None)
-        for task in self._tasks.pop(conn, []):
-            task.cancel()
 
     def truncated(self, end: Lsn) -> None:
-        """Close the feeds that were sent log above `end`: their readers begin again at a record's end."""
-        for conn, fed in list(self._fed.items()):
-            channel = self._shell.channel(conn)
-            if fed > end and channel is not None:
-                channel.close(f"the log was truncated at {end}")
+        """Close the feeds that were sent log above `end`: readers begin again at a record's end. Under the lock."""
+        for conn, fed in self._fed.items():
+            stream = self._shell.stream(conn)
+            if fed > end and stream is not None:
+                stream.close(f"the log was truncated at {end}")
 
-    async def _serve(self, effect: ServeLog | ServeFeed | ServeImage, channel: Channel) -> None:
+    def serve(self, effect: ServeLog | ServeFeed | ServeImage) -> None:
+        """Answer to the end."""
+        with self._shell.lock:
+            stream = self._shell.stream(effect.conn)
+        if stream is None:
+            return
         try:
             match effect:
                 case ServeLog():
-                    await self._log(effect, channel)
+                    self._log(effect, stream)
                 case ServeFeed():
-                    await self._feed(effect, channel)
+                    self._feed(effect, stream)
                 case ServeImage():
-                    await self._image(effect, channel)
+                    self._image(effect, stream)
                 case _:
                     assert_never(effect)
         except (LogUnknown, ImageUnknown) as error:
-            channel.close(str(error))
+            stream.close(str(error))
         except StoreError as error:
             if isinstance(error, DiskCorrupt):
                 self._shell.meters.corrupt.inc()
-            channel.close(str(error))
+            stream.close(str(error))
             self._shell.fail(error)
 
-    async def _read(self, start: Lsn, upto: Lsn) -> bytes:
-        store = self._shell.store
-        if store is None:
+    def _read(self, start: Lsn, upto: Lsn) -> bytes:
+        if self._shell.store is None:
             raise LogUnknown("no disk")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._shell.read_threads, lambda: store.journal.read(start, upto, limit=PIECE)
-        )
+        return self._shell.store.journal.read(start, upto, limit=PIECE) if start < upto else b""
 
-    async def _log(self, effect: ServeLog, channel: Channel) -> None:
-        at, upto, node = effect.start, effect.upto, self._shell.node
-        while channel.open:
-            data = await self._read(at, upto) if at < upto else b""
-            if not node.serves(effect.epoch):
-                channel.close("the log of this epoch is not served any more")
+    def _log(self, effect: ServeLog, stream: Stream) -> None:
+        at, upto = effect.start, effect.upto
+        while stream.open:
+            data = self._read(at, upto)
+            with self._shell.lock:
+                served = self._shell.node.serves(effect.epoch)
+            if not served:
+                stream.close("the log of this epoch is not served any more")
                 return
             last = at + len(data) >= upto
-            channel.send(LogData(lsn=at, data=data, last=last))
+            stream.send_bulk(LogData(lsn=at, data=data, last=last))
             at = Lsn(at + len(data))
             if last:
                 return
-            await channel.drain()
 
-    async def _feed(self, effect: ServeFeed, channel: Channel) -> None:
+    def _feed(self, effect: ServeFeed, stream: Stream) -> None:
         shell, node = self._shell, self._shell.node
         sent, told = effect.start, None
-        while channel.open:
-            changed, cuts, history = shell.readable_changed, shell.cuts, node.feed_history
-            sent = max(sent, node.durable.start)
-            self._fed[effect.conn] = sent
-            upto = node.readable
-            data = await self._read(sent, upto) if sent < upto else b""
-            if node.unfit:
-                channel.close(f"out of service: {node.unfit}")
-                return
-            if shell.cuts != cuts or sent + len(data) > max(sent, node.readable):
-                continue  # truncated while it was read
-            channel.send(_feed_of(sent, upto, data, history if history != told else None))
+        while stream.open:
+            with shell.lock:
+                cuts, sent, upto = shell.cuts, max(sent, node.durable.start), node.readable
+            data = self._read(sent, upto)
+            with shell.lock:
+                history = node.feed_history
+                if node.unfit:
+                    stream.close(f"out of service: {node.unfit}")
+                    return
+                if shell.cuts != cuts or sent + len(data) > max(sent, node.readable):
+                    continue  # truncated while it was read
+                self._fed[effect.conn] = Lsn(sent + len(data))
+            stream.send_bulk(Feed(lsn=sent, durable=upto, data=data, history=history if history != told else None))
             told, sent = history, Lsn(sent + len(data))
-            if channel.open:
-                self._fed[effect.conn] = sent
-            await channel.drain()
             if sent >= upto:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FEED_SILENCE_S):
-                        await changed.wait()
+                self._await_news(stream, upto, told)
 
-    async def _image(self, effect: ServeImage, channel: Channel) -> None:
+    def _await_news(self, stream: Stream, upto: Lsn, told: object) -> None:
+        """Wait until there is something to send, at most until it is time to say that the node lives."""
+        node = self._shell.node
+        with self._shell.lock:
+            self._shell.changed.wait_for(
+                lambda: node.readable != upto or node.feed_history != told or node.unfit or not stream.open,
+                FEED_SILENCE_S,
+            )
+
+    def _image(self, effect: ServeImage, stream: Stream) -> None:
         store = self._shell.store
         if store is None:
             raise ImageUnknown("no disk")
-        loop, size, pieces = (
-            asyncio.get_running_loop(),
-            store.images.size(effect.image),
-            store.images.pieces(effect.image),
-        )
-        while channel.open:
-            piece = await loop.run_in_executor(self._shell.read_threads, _next, pieces)
-            if piece is None:
+        size = store.images.size(effect.image)
+        for offset, data in store.images.pieces(effect.image):
+            if not stream.open:
                 return
-            channel.send(ImageData(image=effect.image, size=size, offset=piece[0], data=piece[1]))
-            await channel.drain()
-
-
-def _next(pieces: Iterator[tuple[int, bytes]]) -> tuple[int, bytes] | None:
-    return next(pieces, None)
-
-
-def _feed_of(lsn: Lsn, durable: Lsn, data: bytes, history: History | None) -> Feed:
-    return Feed(lsn=lsn, durable=durable, data=data, history=history)
+            stream.send_bulk(ImageData(image=effect.image, size=size, offset=offset, data=data))

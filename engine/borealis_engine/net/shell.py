@@ -1,18 +1,21 @@
-"""The shell of one storage node: core.node.Node between the sockets and the disk.
+"""The shell of one storage node: core.node.Node between the connections and the disk.
 
-It gives messages and times in and carries effects out in order. Invariant: `persisted` is told only after the
-journal's append has returned, and any failure of the disk takes the node out of service before anything else is
-answered.
+Each connection has a thread (net.stream): it gives messages in, carries out what the node asks for, and writes and
+syncs itself, so an append never changes threads between the socket and the disk. The event loop keeps what is rare:
+status, pulls, timers. Invariants: the node is touched only under `lock`, effects are carried out in order under it,
+and only writes, syncs and bulk answers are left to the calling thread; `persisted` is told only after the journal's
+append has returned; any failure of the disk takes the node out of service before anything else is answered.
 """
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Coroutine
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
-from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_STORAGE
 from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.core.effects import (
     CancelPull,
@@ -34,20 +37,25 @@ from borealis_engine.core.effects import (
 )
 from borealis_engine.core.messages import Envelope, Refused
 from borealis_engine.core.node import Node
-from borealis_engine.net.channel import Channel, Endpoint
-from borealis_engine.net.clock import StallFreeClock
-from borealis_engine.net.disk_thread import DiskThread
+from borealis_engine.net.channel import Endpoint
+from borealis_engine.net.clock import BEAT_S, StallFreeClock
 from borealis_engine.net.intake import Intake
 from borealis_engine.net.meters import Meters
+from borealis_engine.net.port import Port
 from borealis_engine.net.serving import Serving
+from borealis_engine.net.stream import Stream
 from borealis_engine.net.tls import Tls
+from borealis_engine.net.uploads import Uploads
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.member import Store
 
 log = logging.getLogger(__name__)
 
-BACKLOG_HIGH = 32 << 20  # bytes waiting for the disk before nobody is read any more
-BACKLOG_LOW = 8 << 20
+BACKLOG_HIGH: Final = 32 << 20  # bytes waiting for the disk before nobody is read any more
+BACKLOG_LOW: Final = 8 << 20
+HANG_S: Final = 0.1  # a connection whose reader is in the disk for longer gets another reader
+
+Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage  # what waits for a disk or a peer
 
 
 class Shell:
@@ -59,63 +67,59 @@ class Shell:
         self.clock = clock
         self.meters = meters
         self.endpoint = Endpoint(tls=tls, identity=node.member, generation=lambda: node.config.generation)
-        self._disk: DiskThread | None = None
-        self.blob_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob")
-        self.read_threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="read")
-        self.readable_changed = asyncio.Event()
-        self.drained = asyncio.Event()
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)  # what readers may read, the backlog, or the node's service
         self.cuts = 0  # truncations so far
-        self._channels: dict[Conn, Channel] = {}
-        self._conns: dict[Channel, Conn] = {}
-        self._numbers = itertools.count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline: float | None = None  # what the timer is set to
+        self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")  # for the event loop
+        self._fill_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
         self._filling = False
-        self._paused: set[Channel] = set()
+        self._streams: dict[Conn, Stream] = {}
+        self._syncing: tuple[Conn, threading.Thread, float] | None = None  # whose reader is in the disk since when
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._serving = Serving(self)
         self._intake = Intake(self)
+        self._uploads = Uploads(self)
+        self.port = Port(self)
 
     def start(self) -> None:
         """Begin, in a running loop."""
-        if self.store is not None:
-            self._disk = DiskThread(self.store.journal, asyncio.get_running_loop())
-        self.carry_out()
+        self._loop = asyncio.get_running_loop()
+        self.spawn(self._beat())
 
-    # --- connections ---------------------------------------------------------------------------------------------
+    # --- inputs --------------------------------------------------------------------------------------------------
 
-    def accept(self) -> Channel:
-        """Make the protocol of an incoming connection."""
-        return Channel(self.endpoint, self, roles=(ROLE_INSTANCE, ROLE_STORAGE))
+    def opened(self, conn: Conn, stream: Stream) -> None:
+        """A peer was accepted."""
+        with self.lock:
+            self._streams[conn] = stream
 
-    def opened(self, channel: Channel, role: str) -> None:
-        """Number the connection."""
-        conn = Conn(next(self._numbers))
-        self._channels[conn], self._conns[channel] = channel, conn
-
-    def received(self, channel: Channel, envelope: Envelope) -> None:
-        """Give a message to the node."""
-        self.node.receive(self._conns[channel], envelope, self.clock.now())
-        self.carry_out()
+    def received(self, conn: Conn, envelopes: list[Envelope]) -> None:
+        """Give messages to the node and do what follows, in the connection's thread."""
+        with self.lock:
+            now = self.clock.now()
+            for envelope in envelopes:
+                self.node.receive(conn, envelope, now)
+            work = self._carry_out()
+        self._work_off(work, conn)
         if self.node.backlog > BACKLOG_HIGH:
-            channel.pause_reading()
-            self._paused.add(channel)
+            self.wait_for_disk(BACKLOG_LOW)
 
-    def closed(self, channel: Channel, reason: str) -> None:
-        """Tell the node."""
-        conn = self._conns.pop(channel)
-        del self._channels[conn]
-        self._paused.discard(channel)
-        self._serving.closed(conn)
-        self._intake.closed(conn)
-        self.node.closed(conn)
-        self.carry_out()
+    def closed(self, conn: Conn) -> None:
+        """A connection is gone."""
+        self._uploads.closed(conn)
+        with self.lock:
+            del self._streams[conn]
+            self._serving.closed(conn)
+        self.input(lambda now: self.node.closed(conn))
 
-    def channel(self, conn: Conn) -> Channel | None:
-        """Give the channel of a connection, None once it is closed."""
-        return self._channels.get(conn)
-
-    # --- the node's effects --------------------------------------------------------------------------------------
+    def input(self, give: Callable[[float], None]) -> None:
+        """Give the node something from the event loop or a background thread; the disk's thread writes."""
+        with self.lock:
+            give(self.clock.now())
+            work = self._carry_out()
+        if work:
+            self._in_background(self.disk_thread, lambda: self._work_off(work))
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Adopt a higher configuration of this cluster, durably; give the one in force."""
@@ -126,99 +130,107 @@ class Shell:
                     self.store.remember_volume(config.to_json())
                 except StoreError as error:
                     self.fail(error)
-            self.node.configure(config)
+            self.input(lambda now: self.node.configure(config))
             log.info(
                 "adopted a volume configuration", extra={"generation": config.generation, "revision": config.revision}
             )
-            self.carry_out()
         return self.node.config
 
-    def carry_out(self) -> None:
-        """Carry out what the node asks for, and set the timer for what is due later."""
+    def fail(self, error: Exception) -> None:
+        """Take the node out of service for good."""
+        with self.lock:
+            self.node.failed(str(error))
+            self._carry_out()
+
+    # --- effects, under the lock ---------------------------------------------------------------------------------
+
+    def _carry_out(self) -> list[Work]:
+        """Do what the node asks for; give what is left for a thread that may wait."""
+        left: list[Work] = []
         while effects := self.node.effects():
             for effect in effects:
-                self._carry_out(effect)
-        deadline = self.node.next_deadline()
-        if deadline != self._deadline:
-            self._set_timer(deadline)
+                match effect:
+                    case Send(conn=conn, message=message):
+                        if isinstance(message, Refused):
+                            self.meters.refused(message.reason)
+                        if conn in self._streams:
+                            self._streams[conn].send(message)
+                    case Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage():
+                        left.append(effect)
+                    case _:
+                        self._carry_out_rare(effect)
+        return left
 
-    def _set_timer(self, deadline: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._deadline = deadline
-        if deadline is not None:
-            delay = max(0.001, deadline - self.clock.now())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
-
-    def _carry_out(self, effect: NodeEffect) -> None:
+    def _carry_out_rare(self, effect: NodeEffect) -> None:
         match effect:
-            case Persist():
-                self._persist(effect)
-            case Send(conn=conn, message=message):
-                if isinstance(message, Refused):
-                    self.meters.refused(message.reason)
-                if conn in self._channels:
-                    self._channels[conn].send(message)
-            case Close(conn=conn, reason=reason):
-                if conn in self._channels:
-                    log.warning("closing a connection: %s", reason)
-                    self._channels[conn].close(reason)
-            case ServeLog() | ServeFeed() | ServeImage():
-                self._serving.serve(effect)
-            case StoreImage() | PullImage() | LoadImage() | Pull() | CancelPull():
-                self._intake.take(effect)
             case Readable():
-                self._wake_feeds()
+                self.changed.notify_all()
+            case Close(conn=conn, reason=reason):
+                if conn in self._streams:
+                    log.warning("closing a connection: %s", reason)
+                    self._streams[conn].close(reason)
+            case PullImage() | LoadImage() | Pull() | CancelPull():
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._intake.take, effect)
             case Truncated(end=end):
                 self.cuts += 1
                 log.info("truncated the log", extra={"lsn": end, "epoch": self.node.durable.promised})
                 self._serving.truncated(end)
             case OutOfService(reason=reason):
                 log.error("out of service: %s", reason)
-                self._wake_feeds()  # they close: a reader must not take this node's last D for the volume's
+                self.changed.notify_all()  # feeds close: a reader must not take this node's last D for the volume's
+            case Send() | Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage():
+                raise AssertionError(f"{effect} is carried out elsewhere")
             case _:
                 assert_never(effect)
 
-    def _wake_feeds(self) -> None:
-        self.readable_changed.set()
-        self.readable_changed = asyncio.Event()
+    def stream(self, conn: Conn) -> Stream | None:
+        """Give a connection, None once it is closed; under the lock."""
+        return self._streams.get(conn)
 
-    def _tick(self) -> None:
-        self._timer, self._deadline = None, None
-        self.node.tick(self.clock.now())
-        self.carry_out()
+    # --- work, in a thread that may wait -------------------------------------------------------------------------
 
-    # --- the disk ------------------------------------------------------------------------------------------------
+    def _work_off(self, work: list[Work], conn: Conn | None = None) -> None:
+        pending = deque(work)
+        while pending:
+            match effect := pending.popleft():
+                case Persist():
+                    pending.extend(self._persist(effect, conn))
+                case StoreImage():
+                    self._uploads.take(effect)
+                case ServeLog() | ServeFeed() | ServeImage():
+                    self._serving.serve(effect)
+                case _:
+                    assert_never(effect)
 
-    def _persist(self, persist: Persist) -> None:
-        if self._disk is None:
-            return
-        before = self.node.durable
-
-        def done(failure: Exception | None, seconds: float) -> None:
-            if failure is not None:
-                self.fail(failure)
-                return
-            self.meters.synced(persist.records, seconds)
+    def _persist(self, persist: Persist, conn: Conn | None) -> list[Work]:
+        """Write and sync, for the reader of `conn` or a background thread; give what the node wants next."""
+        if self.store is None:
+            return []
+        before, began = self.node.durable, time.monotonic()
+        self._syncing = (conn, threading.current_thread(), began) if conn is not None else None
+        try:
+            self.store.journal.append(persist.records)
+        except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
+            self.fail(error)
+            return []
+        finally:
+            self._syncing = None
+        with self.lock:
+            self.meters.synced(persist.records, time.monotonic() - began)
             self.node.persisted(persist.token, self.clock.now())
-            self._report(before.promised, before.epoch)
-            self.carry_out()
-            self._after_sync()
-
-        self._disk.append(persist.records, done)
-
-    def _after_sync(self) -> None:
-        """Wake who waited for the disk, and let zeros be written ahead."""
-        self.drained.set()
-        self.drained = asyncio.Event()
-        if self._paused and self.node.backlog < BACKLOG_LOW:
-            paused, self._paused = self._paused, set()
-            for channel in paused:
-                channel.resume_reading()
-        if self.store is not None and self.store.journal.wants_fill and not self._filling:
+            work = self._carry_out()
+            self.changed.notify_all()
+        self._report(before.promised, before.epoch)
+        if self.store.journal.wants_fill and not self._filling:
             self._filling = True
-            self.spawn(self._fill())
+            self._in_background(self._fill_thread, self._fill)
+        return work
+
+    def wait_for_disk(self, backlog: int) -> None:
+        """Wait until no more than `backlog` bytes wait for the disk, or the node is out of service."""
+        with self.lock:
+            self.changed.wait_for(lambda: self.node.backlog <= backlog or self.node.unfit)
 
     def _report(self, promised: int, epoch: int) -> None:
         """Log what a sync decided."""
@@ -228,21 +240,40 @@ class Shell:
         if after.epoch != epoch:
             log.info("entered an epoch", extra={"epoch": after.epoch, "lsn": after.flush})
 
-    async def _fill(self) -> None:
+    def _fill(self) -> None:
+        """Write zeros ahead."""
         try:
             while self.store is not None and self.store.journal.wants_fill:
-                await asyncio.get_running_loop().run_in_executor(self.read_threads, self.store.journal.fill)
+                self.store.journal.fill()
         except StoreError as error:
             self.fail(error)
         finally:
             self._filling = False
 
-    def fail(self, error: Exception) -> None:
-        """Take the node out of service for good."""
-        self.node.failed(str(error))
-        self.carry_out()
+    def _in_background(self, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        """Do work in a thread; what fails by surprise takes the node out of service."""
 
-    # --- tasks ---------------------------------------------------------------------------------------------------
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                log.exception("background work failed")
+                self.fail(error)
+
+        thread.submit(guarded)
+
+    # --- the event loop ------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Let the clock go on, do what is due, and replace threads that hang in the disk."""
+        while True:
+            self.clock.beat()
+            due = self.node.next_deadline()
+            if due is not None and due <= self.clock.now():
+                self.input(self.node.tick)
+            if (syncing := self._syncing) is not None and time.monotonic() - syncing[2] > HANG_S:
+                self.port.relieve(*syncing[:2])
+            await asyncio.sleep(BEAT_S)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task of this shell; one that fails by surprise takes the node out of service."""
@@ -255,21 +286,18 @@ class Shell:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task failed", exc_info=error)
-            self.node.failed(f"{type(error).__name__}: {error}")
-            self.carry_out()
+            self.fail(Exception(f"{type(error).__name__}: {error}"))
 
     async def aclose(self) -> None:
         """Stop: drop connections and tasks; an append that is under way is waited for."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for channel in list(self._conns):
-            channel.close("the node stops")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._disk is not None:
-            self._disk.stop()
-        for executor in (self.blob_thread, self.read_threads):
+        await asyncio.get_running_loop().run_in_executor(None, self._stop)
+
+    def _stop(self) -> None:
+        self.port.stop()
+        for executor in (self.disk_thread, self._fill_thread):
             executor.shutdown()
         if self.store is not None:
             self.store.journal.close()

@@ -15,6 +15,7 @@ from borealis_engine.core.node import Node
 from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.control import Changes
 from borealis_engine.net.meters import Meters
+from borealis_engine.net.port import bind
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.tls import Tls
 from borealis_engine.store.disk import RealDisk
@@ -123,20 +124,15 @@ class StorageNode:
     @asynccontextmanager
     async def running(self, changes: Changes) -> AsyncIterator[None]:
         """Listen on the log port until the block ends; `changes` hears when the status is another."""
-        settings, loop = self._settings, asyncio.get_running_loop()
-        server = await loop.create_server(
-            self.shell.accept, settings.host, settings.port, ssl=self.shell.endpoint.tls.server, backlog=256
-        )
-        tasks = [asyncio.create_task(self.clock.run()), asyncio.create_task(self._watch(changes))]
         self.shell.start()
+        self.shell.spawn(self.shell.port.accept(bind(self._settings.host, self._settings.port)))
+        watching = asyncio.create_task(self._watch(changes))
         try:
             yield
         finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
+            watching.cancel()
             await self.shell.aclose()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self, changes: Changes) -> None:
         """Say that the status changed, its positions apart, which the streams' heartbeat carries."""

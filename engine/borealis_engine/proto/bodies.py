@@ -7,6 +7,7 @@ copied when encoding. The table is the format: a change to a row is a change of 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from borealis_engine.contract.volume import Epoch, Lsn
@@ -26,6 +27,7 @@ class Layout:
 
     kind: type[Any]
     form: struct.Struct
+    take: Callable[[Any], tuple[Any, ...]]  # the fixed fields of a message
     fixed: tuple[str, ...] = ()
     varying: tuple[tuple[str, "Varying"], ...] = ()
     data: bool = False
@@ -106,7 +108,9 @@ _REASON: Final = Varying(write=_write_reason, read=_read_reason)
 
 
 def _row(kind: type[Any], form: str = "", *fixed: str, data: bool = False, **varying: Varying) -> Layout:
-    return Layout(kind=kind, form=struct.Struct(">" + form), fixed=fixed, varying=tuple(varying.items()), data=data)
+    take = attrgetter(*fixed) if len(fixed) > 1 else lambda message: tuple(getattr(message, name) for name in fixed)
+    form_of = struct.Struct(">" + form)
+    return Layout(kind=kind, form=form_of, take=take, fixed=fixed, varying=tuple(varying.items()), data=data)
 
 
 LAYOUTS: Final[dict[int, Layout]] = {
@@ -136,7 +140,7 @@ def encode_body(message: m.Message) -> tuple[int, bytes, Buffer]:
     """Give (type number, head of the body, raw data that follows it, not copied)."""
     number = TYPES[type(message)]
     layout = LAYOUTS[number]
-    head = layout.form.pack(*[getattr(message, name) for name in layout.fixed])
+    head = layout.form.pack(*layout.take(message))
     for name, field in layout.varying:
         head += field.write(getattr(message, name))
     data: Buffer = getattr(message, "data") if layout.data else b""  # noqa: B009 - not every message has it

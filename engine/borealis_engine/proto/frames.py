@@ -6,6 +6,7 @@ which is bounded by MAX_BODY.
 """
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 from crc32c import crc32c
@@ -23,6 +24,7 @@ _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC
 _CRC: Final = struct.Struct(">I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
 IDENTITY_SIZE: Final = 16
+IDENTITIES: Final = 256  # remembered in both forms: a connection carries the same two all the time
 
 
 def encode(message: Message, generation: int, sender: str, recipient: str = "") -> list[Buffer]:
@@ -41,11 +43,20 @@ def encode(message: Message, generation: int, sender: str, recipient: str = "") 
     return [header + _CRC.pack(crc32c(data, crc)) + head, data]
 
 
+@lru_cache(maxsize=IDENTITIES)
 def _identity(name: str) -> bytes:
     raw = name.encode("ascii")
     if len(raw) > IDENTITY_SIZE:
         raise ValueError(f"identity {name!r} has more than {IDENTITY_SIZE} characters")
     return raw
+
+
+@lru_cache(maxsize=IDENTITIES)
+def _name(identity: bytes) -> str:
+    try:
+        return identity.rstrip(b"\0").decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ProtocolError("an identity is not ASCII") from error
 
 
 class Decoder:
@@ -96,13 +107,9 @@ def _decode(frame: memoryview) -> Envelope:
     (crc,) = _CRC.unpack_from(frame, _HEADER.size)
     if crc32c(frame[HEADER_SIZE:], crc32c(frame[: _HEADER.size])) != crc:
         raise FrameCorrupt(f"checksum of a frame of type {number} from {sender!r} does not match")
-    try:
-        names = sender.rstrip(b"\0").decode("ascii"), recipient.rstrip(b"\0").decode("ascii")
-    except UnicodeDecodeError as error:
-        raise ProtocolError("an identity is not ASCII") from error
     return Envelope(
         generation=Generation(generation),
-        sender=names[0],
-        recipient=names[1],
+        sender=_name(sender),
+        recipient=_name(recipient),
         message=decode_body(number, frame[HEADER_SIZE:]),
     )

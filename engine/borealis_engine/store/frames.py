@@ -22,7 +22,9 @@ from borealis_engine.store.errors import DiskCorrupt
 MAGIC: Final = b"borealis-journal-1\n"
 FILE_HEADER: Final = 512  # bytes, zero-padded
 FRAME: Final = struct.Struct("<4sIIBBHQQ")  # nonce, crc, length, kind, flags, reserved, batch, lsn
-CRC_FROM: Final = 8  # the CRC covers the frame from its length on
+_UNCOVERED: Final = struct.Struct("<4sI")  # its parts that the CRC does not cover: nonce and CRC
+_COVERED: Final = struct.Struct("<IBBHQQ")  # and those that it does
+CRC_FROM: Final = _UNCOVERED.size
 LAST: Final = 1  # flag: the batch ends here
 MAX_PAYLOAD: Final = 8 << 20
 WINDOW: Final = 4 << 20  # bytes read at once when scanning
@@ -88,9 +90,8 @@ def parse_header(data: bytes) -> FileHeader:
 
 def render_frame(nonce: bytes, *, kind: int, last: bool, batch: int, lsn: int, payload: Buffer) -> tuple[bytes, Buffer]:
     """Give head and payload of a frame; the payload is not copied."""
-    head = FRAME.pack(nonce, 0, len(payload), kind, LAST if last else 0, 0, batch, lsn)
-    crc = crc32c(payload, crc32c(head[CRC_FROM:]))
-    return nonce + struct.pack("<I", crc) + head[CRC_FROM:], payload
+    head = _COVERED.pack(len(payload), kind, LAST if last else 0, 0, batch, lsn)
+    return _UNCOVERED.pack(nonce, crc32c(payload, crc32c(head))) + head, payload
 
 
 def parse_frame(window: memoryview, at: int, nonce: bytes, offset: int) -> Frame | None:

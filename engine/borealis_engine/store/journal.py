@@ -7,19 +7,17 @@ What is open to `read` was synced. One thread appends, another fills ahead, any 
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from borealis_engine.contract.volume import Lsn
-from borealis_engine.core.journal import DurableState, Logged, Record, apply
+from borealis_engine.core.journal import DurableState, Record, apply
 from borealis_engine.store.disk import Disk
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_errors
 from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, scan
 from borealis_engine.store.index import LogIndex, Place
 from borealis_engine.store.journal_file import JournalFile, create_file
-from borealis_engine.store.records import LOGGED, PIECE, parts, render_batch, render_state
+from borealis_engine.store.records import LOGGED, PIECE, Part, parts, render_batch, render_state
 
 NONCE = 4
 SLACK = 16 * 1024  # for heads of frames and records between those of the log
@@ -83,20 +81,18 @@ class Journal:
         """Make the records durable together; DiskFailed now and ever after if that does not succeed."""
         if not records:
             return
-        states = [self._state]
+        state, frames, notes, size = self._state, list[Part](), list[tuple[Record, DurableState, int]](), 0
         for record in records:
-            states.append(apply(states[-1], record))
-        frames = [list(parts(record)) for record in records]
-        with self._in_service():
-            self._rotate_for(sum(len(r.data) for r in records if isinstance(r, Logged)))
-            last = self._last
-            offset = last.append(render_batch(last.header.nonce, self._batch + 1, list(chain(*frames))))
-            self._batch += 1
+            notes.append((record, state, size))
+            for frame in parts(record):
+                frames.append(frame)
+                size += FRAME.size + len(frame[2])
+            state = apply(state, record)
+        number, offset = self._write(frames, size)
         with self._lock:
-            for record, before, its in zip(records, states, frames, strict=False):
-                self._index.note(record, before, last.header.number, offset)
-                offset += sum(FRAME.size + len(payload) for _, _, payload in its)
-            self._state = states[-1]
+            for record, before, at in notes:
+                self._index.note(record, before, number, offset + at)
+            self._state = state
 
     def read(self, start: Lsn, upto: Lsn, *, limit: int = PIECE) -> bytes:
         """Give log from `start` up to `upto`, at most `limit` bytes and at least one, verified.
@@ -133,21 +129,27 @@ class Journal:
 
     @property
     def _last(self) -> JournalFile:
-        return self._files[max(self._files)]
+        return self._files[next(reversed(self._files))]  # they were opened in order
 
-    @contextmanager
-    def _in_service(self) -> Iterator[None]:
+    def _write(self, frames: Sequence[Part], size: int) -> tuple[int, int]:
+        """Write and sync one batch; give the number of its file and its offset there."""
         if self._failed:
             raise DiskFailed(self._failed)
         try:
-            with disk_errors("append to the journal"):
-                yield
+            self._rotate_for(size)
+            last = self._last
+            offset = last.append(render_batch(last.header.nonce, self._batch + 1, frames))
         except BaseException as error:
             self._failed = str(error) or type(error).__name__
+            if isinstance(error, OSError):
+                with disk_errors("append to the journal"):
+                    raise
             raise
+        self._batch += 1
+        return last.header.number, offset
 
     def _rotate_for(self, size: int) -> None:
-        """Begin the next file if `size` more bytes of log do not fit; the old one loses what was filled ahead."""
+        """Begin the next file if `size` more bytes do not fit; the old one loses what was filled ahead."""
         old = self._last
         if old.end + size <= self._sizes.file or self._batch == old.header.first_batch:
             return

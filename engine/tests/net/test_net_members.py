@@ -11,6 +11,7 @@ from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
 from borealis_engine.core.messages import Canvass, Consent, Envelope
 from borealis_engine.net.channel import Channel
 from borealis_engine.net.members import Members
+from borealis_engine.net.port import bind
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.store.testing import FakeDisk
 
@@ -90,13 +91,10 @@ async def test_a_moved_member_is_followed(site: Site, members: Members, heard: H
     moved = replace(site.member, address=f"{host.rpartition('.')[0]}.251:{port}")
     config = replace(site.config, revision=2, members=(moved, *site.config.members[1:]))
     site.member = moved
-    server = await asyncio.get_running_loop().create_server(
-        site.shell.accept, moved.address.rpartition(":")[0], int(port), ssl=site.shell.endpoint.tls.server
-    )
+    site.shell.spawn(site.shell.port.accept(bind(moved.address.rpartition(":")[0], int(port))))
     assert members.configure(config) == config
     assert [await heard.event(), await heard.event()] == ["disconnected", "connected"]
     assert members.configure(site.config) == config
-    server.close()
 
 
 async def test_a_connection_that_comes_too_late_does_not_replace_the_newer_one(

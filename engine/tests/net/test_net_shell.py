@@ -17,6 +17,7 @@ from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.meters import Meters
+from borealis_engine.net.port import bind
 from borealis_engine.net.requests import get_image, put_image
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.testing import make_certificates
@@ -66,13 +67,11 @@ class Site:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         host, _, port = self.member.address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(self.shell.accept, host, int(port), ssl=self.tls(ROLE_STORAGE).server)
         self.shell.start()
+        self.shell.spawn(self.shell.port.accept(bind(host, int(port))))
         try:
             yield
         finally:
-            server.close()
             await self.shell.aclose()
 
 

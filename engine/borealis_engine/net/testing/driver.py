@@ -58,6 +58,7 @@ class WriterDriver:
         self._commits: deque[tuple[Lsn, asyncio.Future[None]]] = deque()
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when the timer is due
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._frozen = False
@@ -151,9 +152,10 @@ class WriterDriver:
             for effect in effects:
                 self._carry_out(effect)
         due = self.writer.next_deadline()
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._due:
             if self._timer is not None:
                 self._timer.cancel()
+            self._due = due
             self._timer = self._loop.call_at(max(due, self._loop.time() + 0.001), self._tick)
 
     def _tick(self) -> None:
