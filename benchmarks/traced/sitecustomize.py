@@ -46,8 +46,8 @@ def _end_of(records: Any) -> int:
 def watch_storage() -> None:
     """Stamp what a storage node does."""
     from borealis_engine.core.messages import Ack, Append
-    from borealis_engine.net.channel import Channel
     from borealis_engine.net.shell import Shell
+    from borealis_engine.net.stream import Stream
     from borealis_engine.store.disk import RealFile
     from borealis_engine.store.journal import Journal
 
@@ -57,18 +57,18 @@ def watch_storage() -> None:
         latest[0] = _end_of(records)
         return latest[0]
 
-    def arrived(shell: Any, channel: Any, envelope: Any) -> int:
-        message = envelope.message
+    def arrived(shell: Any, conn: Any, envelopes: Any) -> int:
+        message = envelopes[-1].message
         return message.lsn + len(message.data) if isinstance(message, Append) and message.data else 0
 
-    def acked(channel: Any, message: Any) -> int:
+    def acked(stream: Any, message: Any) -> int:
         return int(message.flush) if isinstance(message, Ack) else 0
 
     around(Shell, "received", key=arrived, before="arrived")
     around(Journal, "append", key=appended, before="append", after="indexed")
     around(RealFile, "write", key=lambda *_: latest[0], before="write", after="written")
     around(RealFile, "sync", key=lambda file: latest[0], after="synced")
-    around(Channel, "send", key=acked, after="acked")
+    around(Stream, "send", key=acked, after="acked")
 
 
 def watch_agent() -> None:

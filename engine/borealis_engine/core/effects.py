@@ -5,7 +5,7 @@ what depends on it comes out of that call, so an answer cannot precede durabilit
 """
 
 from dataclasses import dataclass
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.journal import Record
@@ -25,8 +25,7 @@ class ImageExtent:
 # --- of a storage node -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Persist:
+class Persist(NamedTuple):
     """Append `records` to the journal with one write and one sync, then call `persisted(token)`.
 
     One is out at a time; what arrives meanwhile goes into the next.
@@ -36,8 +35,7 @@ class Persist:
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
+class Send(NamedTuple):
     """Send `message` on `conn`; dropped if it is closed."""
 
     conn: Conn
@@ -158,8 +156,7 @@ NodeEffect: TypeAlias = (
 # --- of a candidate and writer ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendTo:
+class SendTo(NamedTuple):
     """Send `message` to `member` on its connection, with the member's id as recipient."""
 
     member: MemberId
@@ -204,8 +201,7 @@ class Elected:
     end: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableAdvanced:
+class DurableAdvanced(NamedTuple):
     """D is now `lsn`: everything below is on a write quorum."""
 
     lsn: Lsn

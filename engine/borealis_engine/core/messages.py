@@ -2,12 +2,12 @@
 
 Every message travels in an envelope (proto.frames) with the sender's configuration generation and identity; a node
 that finds a mismatch answers `Refused(reason=CONFIG)` with its whole configuration. LSNs are byte positions, `upto`
-and `end` are exclusive.
+and `end` are exclusive. What every commit makes is a NamedTuple here and in `effects`: a frozen dataclass costs more.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn
 
@@ -90,8 +90,7 @@ class Begin:
     upto: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class Append(NamedTuple):
     """Bytes of `epoch` at `lsn`, and the writer's D; without data a heartbeat or a D alone.
 
     `stream` orders the writer's connections to this node: an older one than the newest seen is refused.
@@ -197,13 +196,16 @@ class Begun:
     flush: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ack:
-    """Everything of `epoch` below `flush` is durable here (0: its entry is not held yet); `beat` was heard."""
+class Ack(NamedTuple):
+    """Everything of `epoch` below `flush` is durable here (0: its entry is not held yet); `beat` was heard.
+
+    `feeding`: readers follow the log here, so D is worth a message of its own.
+    """
 
     epoch: Epoch
     flush: Lsn
     beat: int = 0
+    feeding: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +277,7 @@ Message: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A message as it travels: under which configuration, from whom, to whom.
 
     `sender` and `recipient` are at most 16 ASCII characters: a member id, or an identity that an instance draws when

@@ -76,7 +76,7 @@ class Node:
         self._mark = Watermark(durable)
         self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
-        self._told: tuple[Lsn, History] = (self.readable, self.feed_history)
+        self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
         self._before: list[Before] = []  # promises given since the start that newer ones replaced
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
@@ -138,7 +138,10 @@ class Node:
         elif self.unfit:
             self._refuse(conn, Reason.UNFIT, self.unfit)
         else:
-            self._in_service(lambda: self._dispatch(conn, envelope.message, now))
+            try:
+                self._dispatch(conn, envelope.message, now)
+            except SafetyViolated as error:
+                self.failed(f"safety: {error}")
 
     def closed(self, conn: Conn) -> None:
         """The connection is gone: nothing is sent on it any more."""
@@ -198,7 +201,8 @@ class Node:
 
     def effects(self) -> list[NodeEffect]:
         """Drain what is to be done, in order; all that was taken in since the last drain shares one sync."""
-        self._in_service(self._settle)
+        if not self.unfit:
+            self._settle()
         drained = self._effects[:]
         self._effects.clear()
         return drained
@@ -346,7 +350,8 @@ class Node:
         """Tell what is durable of the promised epoch: nothing before its entry is."""
         held, promised = self._pipe.held, self._pipe.seen.promised
         flush = held.flush if held.epoch == promised else NOWHERE
-        self._effects.append(Send(conn=conn, message=Ack(epoch=promised, flush=flush, beat=beat)))
+        ack = Ack(epoch=promised, flush=flush, beat=beat, feeding=self._serving.feeding)
+        self._effects.append(Send(conn=conn, message=ack))
 
     def _refuse(self, conn: Conn, reason: Reason, message: str, config: str = "") -> None:
         refused = Refused(
@@ -375,7 +380,8 @@ class Node:
         if persist is not None:
             self._acking.clear()
             self._effects.append(persist)
-        told = (self.readable, self.feed_history)
-        if told != self._told:
-            self._told = told
-            self._effects.append(Readable(upto=told[0]))
+        if self._serving.feeding:
+            told = (self.readable, self.feed_history)
+            if told != self._told:
+                self._told = told
+                self._effects.append(Readable(upto=told[0]))

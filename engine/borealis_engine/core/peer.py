@@ -34,6 +34,7 @@ class Peer:
     acked: Lsn = NOWHERE  # of the epoch; 0 before its entry is durable there
     next: Lsn = NOWHERE  # next byte to send
     told: Lsn = NOWHERE  # D as sent last
+    feeding: bool = True  # readers follow the log there, or may, for all that is known
     beats: deque[tuple[int, float]] = field(default_factory=deque)  # unanswered (beat, sent at)
     beat_at: float = NEVER  # last beat sent
     heard: float = NEVER  # when the newest message that it answered was *sent*
@@ -49,6 +50,7 @@ class Peer:
     def drop(self) -> None:
         """Forget what belonged to the connection."""
         self.stage, self.asked_at, self.beat_at, self.told = Stage.OUT, NEVER, NEVER, NOWHERE
+        self.feeding = True
         self.beats.clear()
 
     def answered(self, beat: int) -> None:

@@ -1,8 +1,9 @@
 """The owner of an epoch: brings members to its entry, streams WAL to them, counts acks, keeps the lease.
 
 Rules that live here: D is what four members acked, and nothing below the entry's start counts; it is announced with
-the next append, or alone if none goes out within ANNOUNCE_S; the lease runs from the time of *sending* of what four
-members answered. No work is done per record, and what is kept in memory is bounded by the window.
+the next append, and alone, if none goes out within ANNOUNCE_S, to members that feed readers; the lease runs from the
+time of *sending* of what four members answered. No work is done per record, and what is kept in memory is bounded by
+the window.
 """
 
 from collections.abc import Callable
@@ -152,8 +153,9 @@ class Reign:
     def receive(self, peer: Peer, message: Message, now: float) -> None:
         """Take an answer of a member."""
         match message:
-            case Ack(epoch=epoch, flush=flush, beat=beat):
+            case Ack(epoch=epoch, flush=flush, beat=beat, feeding=feeding):
                 if epoch == self.epoch:
+                    peer.feeding = feeding
                     peer.answered(beat)
                     self._acked(peer, flush, now)
             case Begun(epoch=epoch, flush=flush):
@@ -217,7 +219,7 @@ class Reign:
         self.durable = durable
         self._emit(DurableAdvanced(lsn=durable))
         self.window.trim(durable)
-        if self.announce_at is None:
+        if self.announce_at is None and any(peer.feeding for peer in self._peers):
             self.announce_at = now + ANNOUNCE_S
         for peer in self._peers:
             if peer.next != self.window.end:
@@ -229,10 +231,15 @@ class Reign:
         return Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
 
     def announce(self) -> None:
-        """Tell D to the members in step that no append has told it."""
+        """Tell D to the members in step that feed readers and have not heard it; others hear it later."""
         self.announce_at = None
         for peer in self._peers:
-            if peer.stage is Stage.STREAMING and peer.told < self.durable and peer.next == self.window.end:
+            if (
+                peer.feeding
+                and peer.stage is Stage.STREAMING
+                and peer.told < self.durable
+                and peer.next == self.window.end
+            ):
                 self._send(peer, peer.next, b"", beat=0)
 
     # --- WAL ----------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class Watermark:
     def here(self, state: DurableState) -> Lsn:
         """How far D goes in the log of `state`."""
         limit = min(self.lsn, state.flush)
+        if state.history and state.history[-1].epoch <= self.epoch:
+            return limit
         for reign in reversed(state.history):
             if reign.epoch <= self.epoch:
                 break

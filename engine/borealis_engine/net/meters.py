@@ -3,11 +3,13 @@
 Names are stable, and every label has a fixed set of values.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import StorageState, StorageStatus
@@ -29,18 +31,14 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter, which nobody asks for
 
 
-class Meters:
+class Meters(Collector):
     """Counters of one storage node in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._syncs = Histogram(
-            "borealis_storage_sync_seconds",
-            "Seconds of one write and sync of the journal.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._bytes = Counter("borealis_storage_log_bytes", "Bytes of log made durable here.", registry=self.registry)
+        self._syncs = [0] * (len(_SECONDS) + 1)  # by bucket
+        self._sync_seconds = 0.0
+        self._bytes = 0
         self.corrupt = Counter(
             "borealis_storage_corrupt_reads", "Reads that found damaged bytes.", registry=self.registry
         )
@@ -52,11 +50,15 @@ class Meters:
         self._pulled = Counter(
             "borealis_storage_pulled_bytes", "Bytes of log taken from other nodes to catch up.", registry=self.registry
         )
+        self.registry.register(self)
 
     def synced(self, records: Sequence[Record], seconds: float) -> None:
-        """Count one sync."""
-        self._syncs.observe(seconds)
-        self._bytes.inc(sum(len(record.data) for record in records if isinstance(record, Logged)))
+        """Count one sync; each commit comes by, so the sums are made when they are asked for."""
+        self._syncs[bisect_left(_SECONDS, seconds)] += 1
+        self._sync_seconds += seconds
+        for record in records:
+            if isinstance(record, Logged):
+                self._bytes += len(record.data)
 
     def refused(self, reason: Reason) -> None:
         """Count a request that was not done."""
@@ -69,6 +71,14 @@ class Meters:
     def watch(self, status: Callable[[], StorageStatus], stalled: Callable[[], float]) -> None:
         """Show what the node says of itself, and the seconds in which its process did not run, at each scrape."""
         self.registry.register(StatusCollector(status, stalled))
+
+    def collect(self) -> Iterator[Metric]:
+        """Give what `synced` counted."""
+        syncs = HistogramMetricFamily(f"{PREFIX}sync_seconds", "Seconds of one write and sync of the journal.")
+        bounds = [*(str(bound) for bound in _SECONDS), "+Inf"]
+        syncs.add_metric([], list(zip(bounds, accumulate(self._syncs), strict=True)), self._sync_seconds)
+        yield syncs
+        yield CounterMetricFamily(f"{PREFIX}log_bytes", "Bytes of log made durable here.", value=self._bytes)
 
 
 class StatusCollector(Collector):

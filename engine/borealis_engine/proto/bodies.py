@@ -126,7 +126,7 @@ LAYOUTS: Final[dict[int, Layout]] = {
     32: _row(m.Consent, "Q?Q", "epoch", "granted", "promised", reason=_REASON, position=_POSITION),
     33: _row(m.Promise, "Q?QQ", "epoch", "granted", "promised", "durable", position=_POSITION),
     34: _row(m.Begun, "QQ", "epoch", "flush"),
-    35: _row(m.Ack, "QQQ", "epoch", "flush", "beat"),
+    35: _row(m.Ack, "QQQ?", "epoch", "flush", "beat", "feeding"),
     36: _row(m.LogData, "Q?", "lsn", "last", data=True),
     37: _row(m.Feed, "QQ", "lsn", "durable", history=_MAYBE_HISTORY, data=True),
     38: _row(m.ImageStored, image=_TEXT),

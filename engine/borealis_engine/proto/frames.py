@@ -17,7 +17,7 @@ from borealis_engine.proto.bodies import Buffer, decode_body, encode_body
 from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
 
 MAGIC: Final = b"BRLS"
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BODY: Final = 8 * 1024 * 1024  # bytes; senders cut data into pieces of PIECE
 PIECE: Final = 1024 * 1024  # bytes of data in one frame, at most, by convention
 _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC

@@ -34,7 +34,7 @@ class JournalFile:
 
     def append(self, buffers: Sequence[Buffer]) -> int:
         """Write and sync; give the offset of the first byte. On OSError the file must not be used any more."""
-        offset, size = self.end, sum(map(len, buffers))
+        offset, size = self.end, sum([len(each) for each in buffers])
         if offset + size > self._filled:
             with self._lock:
                 self._file.write(buffers, offset)

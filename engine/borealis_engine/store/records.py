@@ -81,6 +81,8 @@ def parse_state(frame: Frame) -> DurableState:
 def parts(record: Record) -> Iterator[Part]:
     """Give the frames of a record: one, or several for long log bytes."""
     match record:
+        case Logged(lsn=lsn, data=data) if len(data) <= PIECE:
+            yield LOGGED, lsn, data
         case Logged(lsn=lsn, data=data):
             view = memoryview(data)
             for at in range(0, len(data), PIECE):

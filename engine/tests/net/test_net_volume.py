@@ -155,7 +155,7 @@ async def test_nothing_above_d_is_read_without_an_epoch_and_no_other_epoch_is_se
         elected = await driver.reign()
         await driver.append(b"abc")
         member = nodes.config.members[0].id
-        await nodes.reaches(0, epoch=elected.epoch, flush=elected.end + 3)
+        await nodes.reaches(0, epoch=elected.epoch, flush=elected.end + 3, durable=elected.end + 3)
         assert await driver.members.read_log_bytes(member, start=WAL_END, upto=Lsn(1 << 40), epoch=Epoch(0)) == b"abc"
         with pytest.raises(RequestRefused):
             await driver.members.read_log_bytes(member, start=WAL_END, upto=Lsn(1 << 40), epoch=Epoch(99))

@@ -120,14 +120,17 @@ class StorageNodes:
             raise TimeoutError(f"storage node {number} does not answer:\n{self.log(number)}") from error
 
     async def reaches(
-        self, number: int, *, flush: int, epoch: int = 0, deadline_s: float = START_DEADLINE_S
+        self, number: int, *, flush: int, epoch: int = 0, durable: int = 0, deadline_s: float = START_DEADLINE_S
     ) -> StorageStatus:
-        """Wait until the node is current, has entered `epoch` and holds the log up to `flush`."""
+        """Wait until the node is current, has entered `epoch`, holds the log up to `flush` and D is `durable`."""
         status = await self.answering(number)
         try:
             async with asyncio.timeout(deadline_s):
                 while not (
-                    status.state is StorageState.CURRENT and status.epoch >= epoch and status.flush_lsn >= flush
+                    status.state is StorageState.CURRENT
+                    and status.epoch >= epoch
+                    and status.flush_lsn >= flush
+                    and status.durable_lsn >= durable
                 ):
                     await asyncio.sleep(_POLL_S)
                     status = await self.status(number)
