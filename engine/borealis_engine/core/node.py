@@ -8,7 +8,6 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
@@ -37,17 +36,9 @@ from borealis_engine.core.messages import (
 )
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.serving import Serving
-from borealis_engine.core.tenure import Tenure
+from borealis_engine.core.steady import Steady
+from borealis_engine.core.tenure import Before, Tenure
 from borealis_engine.core.watermark import Watermark
-
-
-class Before(NamedTuple):
-    """A promise that another one has replaced; in force again if that one was void."""
-
-    epoch: Epoch
-    owner: str
-    resigned: bool
-    heard_at: float
 
 
 class Node:
@@ -80,6 +71,7 @@ class Node:
         self._before: list[Before] = []  # promises given since the start that newer ones replaced
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
+        self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
         self._in_step = False  # a finding of the reign that is promised: nothing said, nothing claimed
 
@@ -115,6 +107,11 @@ class Node:
         return self._joining.active or not self._in_step
 
     @property
+    def feeding(self) -> bool:
+        """Whether readers follow the log here: `effects` has news for them after each advance."""
+        return self._serving.feeding
+
+    @property
     def readable(self) -> Lsn:
         """Readers may be sent the log below this: D as far as it is held here."""
         return self._serving.readable
@@ -132,6 +129,7 @@ class Node:
 
     def receive(self, conn: Conn, envelope: Envelope, now: float) -> None:
         """Take a message from a connection (any peer: writer, candidate, member, reader)."""
+        self.steady.revoke()
         config = self.config
         if not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
             self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
@@ -143,8 +141,17 @@ class Node:
             except SafetyViolated as error:
                 self.failed(f"safety: {error}")
 
+    def extended(self, conn: Conn, now: float) -> bool:
+        """What `steady.extend` gave is durable. True: ack it; False: what is to be said comes out of `effects`."""
+        if self._pipe.extended():
+            return not self.unfit
+        self.persisted(self._pipe.token, now)
+        self._in_service(lambda: self._ack_synced(conn))
+        return False
+
     def closed(self, conn: Conn) -> None:
         """The connection is gone: nothing is sent on it any more."""
+        self.steady.revoke()
         self._beats.pop(conn, None)
         self._serving.closed(conn)
 
@@ -156,6 +163,7 @@ class Node:
         """The disk failed or is full: the node acks nothing from here on."""
         if not self.unfit:
             self.unfit = reason
+            self.steady.revoke()
             self._effects.clear()  # an answer in there may rest on what is not durable
             self._effects.append(OutOfService(reason=reason))
 
@@ -181,6 +189,7 @@ class Node:
         """Keep the higher configuration."""
         if config.version > self.config.version:
             self.config = config
+            self.steady.revoke()
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""
@@ -323,6 +332,8 @@ class Node:
         self._in_step = self._pipe.seen.epoch == append.epoch and append.durable <= self._pipe.seen.flush
         if not append.data and append.beat:
             self._ack(conn, append.beat)
+        if self._in_step and self._mark.epoch == append.epoch:
+            self.steady.grant(conn, append.epoch, append.stream)
 
     def _store(self, conn: Conn, append: Append) -> bool:
         """Queue contiguous bytes of a reign whose entry is here, to be acked once durable."""

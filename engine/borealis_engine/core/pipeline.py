@@ -7,6 +7,7 @@ records it depends on and comes out only when they are durable: that is how an a
 from collections.abc import Callable
 from typing import TypeAlias
 
+from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Persist
 from borealis_engine.core.errors import Misuse
 from borealis_engine.core.journal import DurableState, Logged, Record, apply
@@ -54,6 +55,43 @@ class Pipeline:
         persist = Persist(token=self._token, records=tuple(self._queue))
         self._queue, self._answers = [], []
         return persist
+
+    def extend(self, size: int) -> DurableState | None:
+        """Launch a sync of `size` bytes at the end of the log, if nothing else is under way; give the state with them.
+
+        What `add` and `launch` do with a lone `Logged`, at a fraction of it: nearly every append finds the node so.
+        """
+        state = self.held
+        if self._flying is not None or self._queue:
+            return None
+        after = DurableState(
+            state.promised,
+            state.owner,
+            state.resigned,
+            state.history,
+            Lsn(state.flush + size),
+            state.committed_epoch,
+            state.committed,
+        )
+        self._token += 1
+        self._flying = (after, [], size)
+        self.seen = after
+        self.backlog += size
+        return after
+
+    def extended(self) -> bool:
+        """Take what `extend` launched as durable; False, and nothing done, if more came: use `persisted`."""
+        if self._flying is None or self._flying[1] or self._queue:
+            return False
+        self.held, _, size = self._flying
+        self._flying = None
+        self.backlog -= size
+        return True
+
+    @property
+    def token(self) -> int:
+        """The latest sync."""
+        return self._token
 
     def persisted(self, token: int) -> None:
         """Take the state that was synced as durable and give the answers that waited for it."""

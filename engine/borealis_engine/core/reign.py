@@ -187,8 +187,10 @@ class Reign:
     def _acked(self, peer: Peer, flush: Lsn, now: float) -> None:
         if flush > peer.acked:
             peer.acked = flush
-            self._count(now)
-        self._pump(peer, now)
+            if flush > self.durable:
+                self._count(now)
+        if peer.next != self.window.end:
+            self._pump(peer, now)
 
     def _refused(self, peer: Peer, refused: Refused, now: float) -> None:
         if refused.promised > self.epoch:

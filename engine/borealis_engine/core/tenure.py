@@ -5,7 +5,19 @@ promises another, so two owners never both believe in their lease; a restarted n
 owner and counts from its start.
 """
 
+from typing import NamedTuple
+
+from borealis_engine.contract.volume import Epoch
 from borealis_engine.core.journal import DurableState
+
+
+class Before(NamedTuple):
+    """A promise that another one has replaced; in force again if that one was void."""
+
+    epoch: Epoch
+    owner: str
+    resigned: bool
+    heard_at: float
 
 
 class Tenure:

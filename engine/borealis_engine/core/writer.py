@@ -24,6 +24,7 @@ from borealis_engine.core.errors import Misuse
 from borealis_engine.core.history import extend
 from borealis_engine.core.journal import NOBODY, NOWHERE
 from borealis_engine.core.messages import (
+    Ack,
     Envelope,
     ImageStored,
     LogData,
@@ -135,6 +136,10 @@ class Writer:
             self._effects.append(Reconnect(member=member, reason=f"{envelope.sender} answers at its address"))
             return
         message = envelope.message
+        if type(message) is Ack and self._reign is not None:
+            self._reign.receive(peer, message, now)
+            self._settle(self._reign, now)
+            return
         if isinstance(message, Refused) and message.reason is Reason.CONFIG:
             self._learn(message.config)
         if self._reign is None:

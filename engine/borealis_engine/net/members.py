@@ -173,7 +173,8 @@ class _Line:
         """Pass a message on, after what it says of the configuration."""
         if channel is not self.channel:
             return
-        self._members.learn(envelope)
+        if isinstance(envelope.message, Refused):
+            self._members.learn(envelope)
         if self._members.listener is not None and not self._ended:
             self._members.listener.received(self.member.id, envelope)
 

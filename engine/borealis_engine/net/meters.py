@@ -4,7 +4,7 @@ Names are stable, and every label has a fixed set of values.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -13,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import StorageState, StorageStatus
-from borealis_engine.core.journal import Logged, Record
 from borealis_engine.core.messages import Reason
 
 PREFIX: Final = "borealis_storage_"
@@ -52,13 +51,11 @@ class Meters(Collector):
         )
         self.registry.register(self)
 
-    def synced(self, records: Sequence[Record], seconds: float) -> None:
-        """Count one sync; each commit comes by, so the sums are made when they are asked for."""
+    def synced(self, size: int, seconds: float) -> None:
+        """Count one sync of `size` bytes of log; each commit comes by, so the sums are made when they are asked for."""
         self._syncs[bisect_left(_SECONDS, seconds)] += 1
         self._sync_seconds += seconds
-        for record in records:
-            if isinstance(record, Logged):
-                self._bytes += len(record.data)
+        self._bytes += size
 
     def refused(self, reason: Reason) -> None:
         """Count a request that was not done."""

@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_STORAGE
 from borealis_engine.core.effects import Conn
-from borealis_engine.core.messages import Envelope
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.stream import Stream
@@ -38,8 +37,8 @@ class Handler(Protocol):
     def opened(self, conn: Conn, stream: Stream) -> None:
         """A peer was accepted."""
 
-    def received(self, conn: Conn, envelopes: list[Envelope]) -> None:
-        """Messages came; the next ones are read when this returns."""
+    def received(self, conn: Conn, stream: Stream, data: bytes) -> None:
+        """Bytes of frames came; the next ones are read when this returns."""
 
     def closed(self, conn: Conn) -> None:
         """The connection is gone."""
@@ -135,7 +134,7 @@ class Port:
         me = threading.current_thread()
         try:
             while line.reader is me:
-                self._handler.received(line.conn, line.stream.receive())
+                self._handler.received(line.conn, line.stream, line.stream.receive())
         except (NetError, ProtocolError) as error:
             line.stream.close(str(error))
         except BaseException:

@@ -35,7 +35,8 @@ from borealis_engine.core.effects import (
     StoreImage,
     Truncated,
 )
-from borealis_engine.core.messages import Envelope, Refused
+from borealis_engine.core.journal import Logged
+from borealis_engine.core.messages import Refused
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
@@ -46,6 +47,7 @@ from borealis_engine.net.serving import Serving
 from borealis_engine.net.stream import Stream
 from borealis_engine.net.tls import Tls
 from borealis_engine.net.uploads import Uploads
+from borealis_engine.proto.frames import encode_ack, parse_append
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.member import Store
 
@@ -94,8 +96,13 @@ class Shell:
         with self.lock:
             self._streams[conn] = stream
 
-    def received(self, conn: Conn, envelopes: list[Envelope]) -> None:
-        """Give messages to the node and do what follows, in the connection's thread."""
+    def received(self, conn: Conn, stream: Stream, data: bytes) -> None:
+        """Give what came to the node and do what follows, in the connection's thread."""
+        if stream.between_frames and self._extend(conn, stream, data):
+            return
+        envelopes = stream.decode(data)
+        if not envelopes:
+            return
         with self.lock:
             now = self.clock.now()
             for envelope in envelopes:
@@ -104,6 +111,40 @@ class Shell:
         self._work_off(work, conn)
         if self.node.backlog > BACKLOG_HIGH:
             self.wait_for_disk(BACKLOG_LOW)
+
+    def _extend(self, conn: Conn, stream: Stream, frame: bytes) -> bool:
+        """Take the next append of a steady reign: checked, written, synced and acked here; False: not one of those."""
+        node, store = self.node, self.store
+        generation = node.config.generation
+        append = parse_append(frame, generation, node.member)
+        if append is None or store is None:
+            return False
+        epoch, number, lsn, durable, beat, data = append
+        with self.lock:
+            after = node.steady.extend(conn, epoch, number, lsn, durable, beat, len(data), self.clock.now())
+        if after is None:
+            return False
+        began = time.monotonic()
+        self._syncing = (conn, threading.current_thread(), began)
+        try:
+            store.journal.extend(lsn, data, after)
+        except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
+            self.fail(error)
+            return True
+        finally:
+            self._syncing = None
+        self.meters.synced(len(data), time.monotonic() - began)
+        work: list[Work] = []
+        with self.lock:
+            steady = node.extended(conn, self.clock.now())
+            if steady:
+                stream.send_frame(encode_ack(epoch, after.flush, beat, node.feeding, generation, node.member))
+            if node.feeding or not steady:
+                work = self._carry_out()
+                self.changed.notify_all()
+        self._work_off(work, conn)
+        self._fill_ahead()
+        return True
 
     def closed(self, conn: Conn) -> None:
         """A connection is gone."""
@@ -217,14 +258,13 @@ class Shell:
         finally:
             self._syncing = None
         with self.lock:
-            self.meters.synced(persist.records, time.monotonic() - began)
+            size = sum(len(record.data) for record in persist.records if isinstance(record, Logged))
+            self.meters.synced(size, time.monotonic() - began)
             self.node.persisted(persist.token, self.clock.now())
             work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
-        if self.store.journal.wants_fill and not self._filling:
-            self._filling = True
-            self._in_background(self._fill_thread, self._fill)
+        self._fill_ahead()
         return work
 
     def wait_for_disk(self, backlog: int) -> None:
@@ -239,6 +279,11 @@ class Shell:
             log.info("promised an epoch to %s", after.owner, extra={"epoch": after.promised, "lsn": after.flush})
         if after.epoch != epoch:
             log.info("entered an epoch", extra={"epoch": after.epoch, "lsn": after.flush})
+
+    def _fill_ahead(self) -> None:
+        if self.store is not None and self.store.journal.wants_fill and not self._filling:
+            self._filling = True
+            self._in_background(self._fill_thread, self._fill)
 
     def _fill(self) -> None:
         """Write zeros ahead."""

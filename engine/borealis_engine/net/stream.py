@@ -17,6 +17,7 @@ from typing import Final
 from borealis_engine.core.messages import Envelope, Message
 from borealis_engine.net.channel import Endpoint, tune
 from borealis_engine.net.errors import Disconnected, NetError
+from borealis_engine.proto.bodies import Buffer
 from borealis_engine.proto.frames import Decoder, encode
 
 HANDSHAKE_S: Final = 5.0  # a peer that has not shown its certificate by then is dropped
@@ -78,8 +79,8 @@ class Stream:
             return False
         return True
 
-    def receive(self) -> list[Envelope]:
-        """Wait for the next envelopes; Disconnected when there are no more, ProtocolError for what is no envelope."""
+    def receive(self) -> bytes:
+        """Wait for bytes of frames; Disconnected when there are no more."""
         while not self._reason:
             if not self._incoming.pending:  # what came with the end of the handshake may lie there
                 self._incoming.write(self._chunk[: self._receive()])
@@ -87,9 +88,18 @@ class Stream:
                 data = self._decrypt()
                 if self._outgoing.pending:
                     self._flush()
-            if data and (envelopes := self._decoder.receive_data(data)):
-                return envelopes
+            if data:
+                return data
         raise Disconnected(self._reason)
+
+    @property
+    def between_frames(self) -> bool:
+        """Tell whether what comes next begins a frame."""
+        return not self._decoder.pending
+
+    def decode(self, data: bytes) -> list[Envelope]:
+        """Give the envelopes that `data` completes; ProtocolError for what is none."""
+        return self._decoder.receive_data(data)
 
     def _receive(self) -> int:
         try:
@@ -115,25 +125,31 @@ class Stream:
 
     def send(self, message: Message) -> None:
         """Send a small message at once; a peer that does not read is dropped. Nothing is sent once it is closed."""
+        self.send_frame(b"".join(self._encode(message)))
+
+    def send_frame(self, frame: bytes) -> None:
+        """`send` what is encoded already."""
         if not self._lock.acquire(timeout=TURN_S):
             self.close("the peer does not read")
             return
         try:
-            self._send(message, socket.MSG_DONTWAIT)
+            self._write((frame,), socket.MSG_DONTWAIT)
         finally:
             self._lock.release()
 
     def send_bulk(self, message: Message) -> None:
         """Send, waiting while the peer is slow; for the connection's own thread alone."""
         with self._lock:
-            self._send(message, 0)
+            self._write(self._encode(message), 0)
 
-    def _send(self, message: Message, flags: int) -> None:
+    def _encode(self, message: Message) -> list[Buffer]:
+        return encode(message, self._endpoint.generation(), self._endpoint.identity)
+
+    def _write(self, buffers: Sequence[Buffer], flags: int) -> None:
         if self._reason:
             return
-        endpoint = self._endpoint
         try:
-            for buffer in encode(message, endpoint.generation(), endpoint.identity):
+            for buffer in buffers:
                 self._tls.write(buffer)
             self._flush(flags)
         except (OSError, NetError) as error:  # ssl.SSLError is an OSError

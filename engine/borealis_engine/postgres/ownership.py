@@ -38,6 +38,7 @@ from borealis_engine.proto.wal import find_end
 log = logging.getLogger(__name__)
 UPLOAD_PIECE: Final = 256 * 1024
 RETRY_S: Final = 0.2
+REFUSED: Final = "the core refused an input"
 FAREWELL_S: Final = 0.05  # for the resignation to leave our sockets
 
 
@@ -134,7 +135,14 @@ class Ownership:
 
     def received(self, member: MemberId, envelope: Envelope) -> None:
         """A message came."""
-        self._input(lambda now: self._core.receive(member, envelope, now))
+        if self._closed:
+            return
+        try:
+            self._core.receive(member, envelope, self._loop.time())
+        except Exception as error:
+            log.exception(REFUSED)
+            self.end(f"{REFUSED}: {error}")
+        self._carry_out()
 
     def configured(self, config: VolumeConfig) -> None:
         """A node knew a higher configuration."""
@@ -148,8 +156,8 @@ class Ownership:
         try:
             give(self._loop.time())
         except Exception as error:
-            log.exception("the core refused an input")
-            self.end(f"the core refused an input: {error}")
+            log.exception(REFUSED)
+            self.end(f"{REFUSED}: {error}")
         self._carry_out()
 
     def _tick(self) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 
 from crc32c import crc32c
 
-from borealis_engine.contract.volume import Generation
-from borealis_engine.core.messages import Envelope, Message
-from borealis_engine.proto.bodies import Buffer, decode_body, encode_body
+from borealis_engine.contract.volume import Epoch, Generation, Lsn
+from borealis_engine.core.messages import Ack, Append, Envelope, Message
+from borealis_engine.proto.bodies import LAYOUTS, TYPES, Buffer, decode_body, encode_body
 from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
 
 MAGIC: Final = b"BRLS"
@@ -24,6 +24,14 @@ _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC
 _CRC: Final = struct.Struct(">I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
 IDENTITY_SIZE: Final = 16
+NOBODY: Final = bytes(IDENTITY_SIZE)
+APPEND: Final = TYPES[Append]
+ACK: Final = TYPES[Ack]
+_APPEND: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + LAYOUTS[APPEND].form.format[1:])
+_APPEND_BODY: Final = LAYOUTS[APPEND].form
+_ACK_BODY: Final = LAYOUTS[ACK].form
+_ACK: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + _ACK_BODY.format[1:])
+JOIN_BELOW: Final = 16 * 1024  # bytes of data that are copied to leave with their header: what a TLS record holds
 IDENTITIES: Final = 256  # remembered in both forms: a connection carries the same two all the time
 
 
@@ -32,6 +40,8 @@ def encode(message: Message, generation: int, sender: str, recipient: str = "") 
 
     ValueError if an identity is longer than 16 ASCII characters or the body than MAX_BODY.
     """
+    if type(message) is Append:
+        return encode_append(message, generation, sender, recipient)
     number, head, data = encode_body(message)
     size = len(head) + len(data)
     if size > MAX_BODY:
@@ -45,10 +55,11 @@ def encode(message: Message, generation: int, sender: str, recipient: str = "") 
 
 @lru_cache(maxsize=IDENTITIES)
 def _identity(name: str) -> bytes:
+    """Give it as it lies in a header, zero-padded."""
     raw = name.encode("ascii")
     if len(raw) > IDENTITY_SIZE:
         raise ValueError(f"identity {name!r} has more than {IDENTITY_SIZE} characters")
-    return raw
+    return raw.ljust(IDENTITY_SIZE, b"\0")
 
 
 @lru_cache(maxsize=IDENTITIES)
@@ -57,6 +68,41 @@ def _name(identity: bytes) -> str:
         return identity.rstrip(b"\0").decode("ascii")
     except UnicodeDecodeError as error:
         raise ProtocolError("an identity is not ASCII") from error
+
+
+def parse_append(frame: bytes, generation: int, recipient: str) -> tuple[Epoch, int, Lsn, Lsn, int, memoryview] | None:
+    """Read what is one whole append with data for `recipient` in `generation`; None for anything else, also broken.
+
+    Gives epoch, stream, LSN, D, beat and the data, as `Decoder` does at several times the price: each commit comes by.
+    """
+    if len(frame) <= _APPEND.size:
+        return None
+    magic, version, number, _, known, _, to, size, crc, epoch, stream, lsn, durable, beat = _APPEND.unpack_from(frame)
+    if (magic, version, number, known, size) != (MAGIC, VERSION, APPEND, generation, len(frame) - HEADER_SIZE):
+        return None
+    view = memoryview(frame)
+    if to != _identity(recipient) or crc32c(view[HEADER_SIZE:], crc32c(view[: _HEADER.size])) != crc:
+        return None
+    return epoch, stream, lsn, durable, beat, view[_APPEND.size :]
+
+
+def encode_append(append: Append, generation: int, sender: str, recipient: str) -> list[Buffer]:
+    """Give the frame of an append, as `encode` does at several times the price; small data is copied behind it."""
+    data = append.data
+    header = _HEADER.pack(
+        MAGIC, VERSION, APPEND, 0, generation, _identity(sender), _identity(recipient), _APPEND_BODY.size + len(data)
+    )
+    body = _APPEND_BODY.pack(append.epoch, append.stream, append.lsn, append.durable, append.beat)
+    crc = crc32c(data, crc32c(body, crc32c(header)))
+    head = header + _CRC.pack(crc) + body
+    return [head + data] if len(data) < JOIN_BELOW else [head, data]
+
+
+def encode_ack(epoch: Epoch, flush: Lsn, beat: int, feeding: bool, generation: int, sender: str) -> bytes:
+    """Give the frame of an Ack to nobody by name, as `encode` does at several times the price."""
+    body = _ACK_BODY.pack(epoch, flush, beat, feeding)
+    header = _HEADER.pack(MAGIC, VERSION, ACK, 0, generation, _identity(sender), NOBODY, _ACK_BODY.size)
+    return header + _CRC.pack(crc32c(body, crc32c(header))) + body
 
 
 class Decoder:
@@ -75,6 +121,8 @@ class Decoder:
 
     def receive_data(self, data: Buffer) -> list[Envelope]:
         """Give the envelopes that `data` completed; ProtocolError ends the connection's use."""
+        if not self._buffer and (envelope := _parse_ack(data)) is not None:
+            return [envelope]
         self._buffer += data
         if len(self._buffer) < self._wanted:
             return []
@@ -100,6 +148,19 @@ class Decoder:
             raise ProtocolError(f"a body of {body} bytes is announced; at most {MAX_BODY} is allowed")
         self._wanted = HEADER_SIZE + int(body)
         return self._wanted if have >= self._wanted else None
+
+
+def _parse_ack(frame: Buffer) -> Envelope | None:
+    """Read what is one whole Ack; None for anything else, also broken: six of them come with each commit."""
+    if len(frame) != _ACK.size:
+        return None
+    magic, version, number, _, generation, sender, recipient, _, crc, epoch, flush, beat, feeding = _ACK.unpack(frame)
+    view = memoryview(frame)
+    if (magic, version, number) != (MAGIC, VERSION, ACK):
+        return None
+    if crc32c(view[HEADER_SIZE:], crc32c(view[: _HEADER.size])) != crc:
+        return None
+    return Envelope(Generation(generation), _name(sender), _name(recipient), Ack(epoch, flush, beat, feeding))
 
 
 def _decode(frame: memoryview) -> Envelope:

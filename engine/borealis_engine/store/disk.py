@@ -75,6 +75,8 @@ class RealFile:
         """Write everything, in as few calls as the system allows."""
         if len(buffers) > 1 and sum(map(len, buffers)) < _JOIN_BELOW:
             buffers = (b"".join(buffers),)
+        if len(buffers) == 1 and os.pwrite(self._fd, buffers[0], offset) == len(buffers[0]):
+            return
         for first in range(0, len(buffers), _IOV_MAX):
             offset = self._write_some(buffers[first : first + _IOV_MAX], offset)
 

@@ -50,5 +50,10 @@ def disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise DiskFailed(f"{what}: {'disk full' if full else error.strerror or error}") from error
+        raise disk_failed(what, error) from error
+
+
+def disk_failed(what: str, error: OSError) -> DiskFailed:
+    """Give the DiskFailed for an OSError, with a full disk named as such."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return DiskFailed(f"{what}: {'disk full' if full else error.strerror or error}")

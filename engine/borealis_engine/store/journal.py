@@ -7,18 +7,20 @@ What is open to `read` was synced. One thread appends, another fills ahead, any 
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from borealis_engine.contract.volume import Lsn
-from borealis_engine.core.journal import DurableState, Record, apply
-from borealis_engine.store.disk import Disk
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_errors
-from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, scan
+from borealis_engine.core.journal import DurableState, Logged, Record, apply
+from borealis_engine.store.disk import Buffer, Disk
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_failed
+from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, render_frame, scan
 from borealis_engine.store.index import LogIndex, Place
 from borealis_engine.store.journal_file import JournalFile, create_file
 from borealis_engine.store.records import LOGGED, PIECE, Part, parts, render_batch, render_state
 
+T = TypeVar("T")
 NONCE = 4
 SLACK = 16 * 1024  # for heads of frames and records between those of the log
 
@@ -94,6 +96,22 @@ class Journal:
                 self._index.note(record, before, number, offset + at)
             self._state = state
 
+    def extend(self, lsn: Lsn, data: Buffer, state: DurableState) -> None:
+        """`append` one piece of log at the end, no longer than a frame: the common case, at a fraction.
+
+        `state` is the one with it.
+        """
+        last, size = self._last, FRAME.size + len(data)
+        if self._failed or last.end + size > self._sizes.file or len(data) > PIECE:
+            self.append((Logged(lsn=lsn, data=bytes(data)),))
+            return
+        head, _ = render_frame(last.header.nonce, kind=LOGGED, last=True, batch=self._batch + 1, lsn=lsn, payload=data)
+        offset = self._trying(lambda: last.append((head + data,)))
+        self._batch += 1
+        with self._lock:
+            self._index.add(lsn, len(data), last.header.number, offset)
+            self._state = state
+
     def read(self, start: Lsn, upto: Lsn, *, limit: int = PIECE) -> bytes:
         """Give log from `start` up to `upto`, at most `limit` bytes and at least one, verified.
 
@@ -135,24 +153,29 @@ class Journal:
         """Write and sync one batch; give the number of its file and its offset there."""
         if self._failed:
             raise DiskFailed(self._failed)
-        try:
-            self._rotate_for(size)
-            last = self._last
-            offset = last.append(render_batch(last.header.nonce, self._batch + 1, frames))
-        except BaseException as error:
-            self._failed = str(error) or type(error).__name__
-            if isinstance(error, OSError):
-                with disk_errors("append to the journal"):
-                    raise
-            raise
+        last = self._trying(lambda: self._file_for(size))
+        buffers = render_batch(last.header.nonce, self._batch + 1, frames)
+        offset = self._trying(lambda: last.append(buffers))
         self._batch += 1
         return last.header.number, offset
 
-    def _rotate_for(self, size: int) -> None:
-        """Begin the next file if `size` more bytes do not fit; the old one loses what was filled ahead."""
+    def _trying(self, work: Callable[[], T]) -> T:
+        """Do something with the disk; if that fails, refuse everything from here on."""
+        try:
+            return work()
+        except OSError as error:
+            raised = disk_failed("append to the journal", error)
+            self._failed = str(raised)
+            raise raised from error
+        except BaseException as error:
+            self._failed = str(error) or type(error).__name__
+            raise
+
+    def _file_for(self, size: int) -> JournalFile:
+        """Give the file to append to: the next one if `size` bytes do not fit; the old one loses what it has ahead."""
         old = self._last
         if old.end + size <= self._sizes.file or self._batch == old.header.first_batch:
-            return
+            return old
         header = FileHeader(
             member=self._member,
             number=old.header.number + 1,
@@ -163,6 +186,7 @@ class Journal:
         self._files[header.number] = create_file(self._disk, header, first)
         self._batch += 1
         old.seal()
+        return self._last
 
 
 def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[list[memoryview], Place]:

@@ -110,6 +110,7 @@ async def competition(nodes: StorageNodes, first: WriterDriver) -> None:
         over = await asyncio.wait_for(first.over, DEADLINE_S)
         assert isinstance(over, Fenced | LeaseLost)
         assert elected.epoch > first.writer.epoch
+        await nodes.reaches(5, epoch=elected.epoch, flush=elected.end + 5)
         assert await log_of(second, nodes, 5, elected.end + 5, elected.epoch) == b"mineyours"
 
 
