@@ -36,8 +36,7 @@ _MEMBER: Final = (
     ("sent", "arrived", "on the way to the fourth member"),
     ("arrived", "append", "the member takes it in"),
     ("append", "write", "frames are made of it"),
-    ("write", "written", "it is written"),
-    ("written", "synced", "it is flushed to the disk"),
+    ("write", "synced", "it is written and flushed to the disk"),
     ("synced", "acked", "the member confirms"),
     ("acked", "heard", "the confirmation is on its way"),
 )
@@ -126,7 +125,7 @@ def summarise(agent: Stamps, members: Sequence[Stamps], total_us: float) -> dict
 
 def follow(own: Mapping[str, int], copies: Sequence[Mapping[str, int]]) -> dict[str, int] | None:
     """Give the stamps of one piece of log, of its fourth member among the copies; None if some are missing."""
-    whole = [copy for copy in copies if {"arrived", "append", "write", "written", "synced", "acked"} <= copy.keys()]
+    whole = [copy for copy in copies if {"arrived", "append", "write", "synced", "acked"} <= copy.keys()]
     if len(whole) < QUORUM or not {"read", "offered", "sent", "durable", "released"} <= own.keys():
         return None
     heard = sorted(at for key, at in own.items() if key.startswith("heard") and key != "heard")

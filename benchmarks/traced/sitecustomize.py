@@ -45,9 +45,10 @@ def _end_of(records: Any) -> int:
 
 def watch_storage() -> None:
     """Stamp what a storage node does."""
-    from borealis_engine.core.messages import Ack, Append
+    from borealis_engine.core.messages import Ack
     from borealis_engine.net.shell import Shell
     from borealis_engine.net.stream import Stream
+    from borealis_engine.proto.frames import Decoder, parse_append
     from borealis_engine.store.disk import RealFile
     from borealis_engine.store.journal import Journal
 
@@ -57,18 +58,23 @@ def watch_storage() -> None:
         latest[0] = _end_of(records)
         return latest[0]
 
-    def arrived(shell: Any, conn: Any, envelopes: Any) -> int:
-        message = envelopes[-1].message
-        return message.lsn + len(message.data) if isinstance(message, Append) and message.data else 0
+    def extended(journal: Any, lsn: int, data: Any, state: Any) -> int:
+        latest[0] = lsn + len(data)
+        return latest[0]
 
-    def acked(stream: Any, message: Any) -> int:
-        return int(message.flush) if isinstance(message, Ack) else 0
+    def arrived(shell: Any, conn: Any, stream: Any, data: bytes) -> int:
+        append = parse_append(data, shell.node.config.generation, shell.node.member)
+        return append[2] + len(append[5]) if append is not None else 0
+
+    def acked(stream: Any, frame: bytes) -> int:
+        found = Decoder().receive_data(frame)[0].message
+        return int(found.flush) if isinstance(found, Ack) else 0
 
     around(Shell, "received", key=arrived, before="arrived")
     around(Journal, "append", key=appended, before="append", after="indexed")
-    around(RealFile, "write", key=lambda *_: latest[0], before="write", after="written")
-    around(RealFile, "sync", key=lambda file: latest[0], after="synced")
-    around(Stream, "send", key=acked, after="acked")
+    around(Journal, "extend", key=extended, before="append", after="indexed")
+    around(RealFile, "write_through", key=lambda *_: latest[0], before="write", after="synced")
+    around(Stream, "send_frame", key=acked, after="acked")
 
 
 def watch_agent() -> None:

@@ -37,11 +37,10 @@ class JournalFile:
         offset, size = self.end, sum([len(each) for each in buffers])
         if offset + size > self._filled:
             with self._lock:
-                self._file.write(buffers, offset)
+                self._file.write_through(buffers, offset)
                 self._filled = max(self._filled, offset + size)
         else:
-            self._file.write(buffers, offset)
-        self._file.sync()
+            self._file.write_through(buffers, offset)
         self.end = offset + size
         return offset
 

@@ -151,6 +151,11 @@ class FakeFile:
         self._disk = disk
         self._inode = inode
 
+    def write_through(self, buffers: Sequence[Buffer], offset: int) -> None:
+        """Write and sync."""
+        self.write(buffers, offset)
+        self.sync()
+
     def write(self, buffers: Sequence[Buffer], offset: int) -> None:
         """Write into the cache; what the power cut hits may survive in part."""
         data = b"".join(buffers)
