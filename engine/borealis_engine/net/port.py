@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 256  # at most; more are closed at once
 BACKLOG: Final = 64  # connections not accepted yet
+PAUSE_S: Final = 0.1  # after an accept that failed
 STOP_S: Final = 10.0  # for a thread to end
 
 
@@ -54,6 +55,7 @@ class _Line:
     conn: Conn
     stream: Stream
     reader: threading.Thread | None = None
+    busy: bool = False  # the reader has handed over what it read and is not back
 
 
 class Port:
@@ -65,30 +67,67 @@ class Port:
         self._lock = threading.Lock()
         self._lines: dict[Conn, _Line] = {}
         self._threads: set[threading.Thread] = set()
+        self._listeners: list[socket.socket] = []
         self._stopped = False
 
-    async def accept(self, listener: socket.socket) -> None:
-        """Accept connections until cancelled."""
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                sock, _ = await loop.sock_accept(listener)
-                if len(self._threads) < CONNECTIONS:
-                    stream = Stream(sock, self._handler.endpoint, (ROLE_INSTANCE, ROLE_STORAGE))
-                    self._begin(_Line(Conn(next(self._numbers)), stream), self._greet)
-                else:
-                    log.warning("%d connections are open: another one is refused", CONNECTIONS)
-                    sock.close()
+    def listen(self, host: str, port: int) -> None:
+        """Take connections from here on; OSError if the address cannot be had. In the event loop, as `close`."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        while self._listeners:
+            listener = self._listeners.pop()
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            return  # the peer was faster to leave
+        except OSError as error:  # no file descriptor is left: look again later
+            log.warning("cannot accept a connection: %s", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(PAUSE_S, self._resume, listener)
+            return
+        try:
+            self._welcome(sock)
+        except OSError as error:
+            log.info("a connection came to nothing: %s", error)
+            sock.close()
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        if len(self._threads) >= CONNECTIONS:
+            raise ConnectionRefusedError(f"{CONNECTIONS} are open already")
+        stream = Stream(sock, self._handler.endpoint, (ROLE_INSTANCE, ROLE_STORAGE))
+        line = _Line(Conn(next(self._numbers)), stream)
+        with self._lock:
+            self._lines[line.conn] = line
+            thread = self._thread(line, self._greet)
+        thread.start()
 
     def relieve(self, conn: Conn, hanging: threading.Thread) -> None:
         """Let another thread read a connection if its reader is the one that hangs."""
         with self._lock:
             line = self._lines.get(conn)
-        if line is not None and line.reader is hanging and not self._stopped:
-            self._begin(line, self._read)
+            if line is None or line.reader is not hanging or not line.busy or self._stopped:
+                return
+            line.busy = False
+            thread = self._thread(line, self._read)
+        thread.start()
 
     def stop(self) -> None:
-        """Close all connections and wait for their threads."""
+        """Close all connections and wait for their threads; after `close`."""
         with self._lock:
             self._stopped = True
             lines, threads = list(self._lines.values()), list(self._threads)
@@ -97,7 +136,9 @@ class Port:
         for thread in threads:
             thread.join(STOP_S)
 
-    def _begin(self, line: _Line, work: Callable[[_Line], None]) -> None:
+    def _thread(self, line: _Line, work: Callable[[_Line], None]) -> threading.Thread:
+        """Give the connection a reader, to be started; under the lock."""
+
         def run() -> None:
             try:
                 work(line)
@@ -108,24 +149,20 @@ class Port:
                 with self._lock:
                     self._threads.discard(thread)
 
-        thread = threading.Thread(target=run, name=f"conn-{line.conn}", daemon=True)
-        line.reader = thread
-        with self._lock:
-            self._threads.add(thread)
-        thread.start()
+        thread = line.reader = threading.Thread(target=run, name=f"conn-{line.conn}", daemon=True)
+        self._threads.add(thread)
+        return thread
 
     def _greet(self, line: _Line) -> None:
         """Accept the peer by its certificate, then read."""
         try:
             line.stream.handshake()
-        except NetError as error:
+        except BaseException as error:
+            self._forget(line)
+            if not isinstance(error, NetError):
+                raise
             log.info("a connection came to nothing: %s", error)
-            line.stream.finish()
             return
-        with self._lock:
-            self._lines[line.conn] = line
-            if self._stopped:
-                line.stream.close("the node stops")
         self._handler.opened(line.conn, line.stream)
         self._read(line)
 
@@ -133,8 +170,14 @@ class Port:
         """Read until the end, or until another thread does."""
         me = threading.current_thread()
         try:
-            while line.reader is me:
-                self._handler.received(line.conn, line.stream, line.stream.receive())
+            while True:
+                data = line.stream.receive()
+                line.busy = True
+                self._handler.received(line.conn, line.stream, data)
+                with self._lock:
+                    if line.reader is not me:
+                        return
+                    line.busy = False
         except (NetError, ProtocolError) as error:
             line.stream.close(str(error))
         except BaseException:
@@ -142,18 +185,10 @@ class Port:
             raise
         finally:
             if line.reader is me:
-                self._end(line)
+                self._forget(line)
+                self._handler.closed(line.conn)
 
-    def _end(self, line: _Line) -> None:
+    def _forget(self, line: _Line) -> None:
         with self._lock:
             del self._lines[line.conn]
         line.stream.finish()
-        self._handler.closed(line.conn)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Give a listening socket for `Port.accept`; OSError if the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    listener.setblocking(False)
-    return listener

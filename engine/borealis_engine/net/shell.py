@@ -335,6 +335,7 @@ class Shell:
 
     async def aclose(self) -> None:
         """Stop: drop connections and tasks; an append that is under way is waited for."""
+        self.port.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -15,7 +15,6 @@ from borealis_engine.core.node import Node
 from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.control import Changes
 from borealis_engine.net.meters import Meters
-from borealis_engine.net.port import bind
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.tls import Tls
 from borealis_engine.store.disk import RealDisk
@@ -125,7 +124,7 @@ class StorageNode:
     async def running(self, changes: Changes) -> AsyncIterator[None]:
         """Listen on the log port until the block ends; `changes` hears when the status is another."""
         self.shell.start()
-        self.shell.spawn(self.shell.port.accept(bind(self._settings.host, self._settings.port)))
+        self.shell.port.listen(self._settings.host, self._settings.port)
         watching = asyncio.create_task(self._watch(changes))
         try:
             yield

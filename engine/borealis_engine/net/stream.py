@@ -63,11 +63,11 @@ class Stream:
                 if time.monotonic() > deadline:
                     raise Disconnected("no handshake in time")
                 self._incoming.write(self._chunk[: self._receive()])
-        except ssl.SSLError as error:
+            self._flush()
+        except OSError as error:  # ssl.SSLError is one
             with suppress(OSError):
                 self._flush()  # the alert that says why
             raise Disconnected(f"handshake: {error}") from error
-        self._flush()
         _deadline(self._sock, socket.SO_RCVTIMEO, 0)
         self._endpoint.tls.require(self._tls, *self._roles)
 
@@ -86,8 +86,6 @@ class Stream:
                 self._incoming.write(self._chunk[: self._receive()])
             with self._lock:
                 data = self._decrypt()
-                if self._outgoing.pending:
-                    self._flush()
             if data:
                 return data
         raise Disconnected(self._reason)
@@ -121,7 +119,16 @@ class Stream:
             pass  # the rest of a record is still to come
         except ssl.SSLError as error:
             raise Disconnected(str(error)) from error
+        if self._outgoing.pending:
+            self._answer()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _answer(self) -> None:
+        """Send what TLS itself has to say, such as a change of keys."""
+        try:
+            self._flush()
+        except OSError as error:
+            raise Disconnected(str(error)) from error
 
     def send(self, message: Message) -> None:
         """Send a small message at once; a peer that does not read is dropped. Nothing is sent once it is closed."""

@@ -11,7 +11,6 @@ from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
 from borealis_engine.core.messages import Canvass, Consent, Envelope
 from borealis_engine.net.channel import Channel
 from borealis_engine.net.members import Members
-from borealis_engine.net.port import bind
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.store.testing import FakeDisk
 
@@ -91,7 +90,7 @@ async def test_a_moved_member_is_followed(site: Site, members: Members, heard: H
     moved = replace(site.member, address=f"{host.rpartition('.')[0]}.251:{port}")
     config = replace(site.config, revision=2, members=(moved, *site.config.members[1:]))
     site.member = moved
-    site.shell.spawn(site.shell.port.accept(bind(moved.address.rpartition(":")[0], int(port))))
+    site.shell.port.listen(moved.address.rpartition(":")[0], int(port))
     assert members.configure(config) == config
     assert [await heard.event(), await heard.event()] == ["disconnected", "connected"]
     assert members.configure(site.config) == config

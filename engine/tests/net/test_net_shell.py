@@ -17,7 +17,6 @@ from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.meters import Meters
-from borealis_engine.net.port import bind
 from borealis_engine.net.requests import get_image, put_image
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.testing import make_certificates
@@ -68,7 +67,7 @@ class Site:
     async def serving(self) -> AsyncIterator[None]:
         host, _, port = self.member.address.rpartition(":")
         self.shell.start()
-        self.shell.spawn(self.shell.port.accept(bind(host, int(port))))
+        self.shell.port.listen(host, int(port))
         try:
             yield
         finally:
