@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test sim demo bench images image-names manifest e2e clean
+.PHONY: help setup check test sim mutants demo bench images image-names manifest e2e clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -38,6 +38,9 @@ test: setup  ## everything but kind: check, 2,000 simulated schedules, real Post
 SEEDS ?= 2000
 sim: setup  ## simulated schedules of the log protocol with their oracle (SEEDS=2000; SEED=n shows one)
 	$(BIN)/python -m borealis_engine.core.testing.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: setup  ## one known bug at a time in the core, and in how many schedules each is caught (SEEDS=300)
+	$(BIN)/python -m borealis_engine.core.testing.mutation --seeds $(if $(filter command line,$(origin SEEDS)),$(SEEDS),300)
 
 demo: setup  ## a cluster on this machine without Kubernetes: load, a killed writer, the failover (KEEP=1 keeps it)
 	tools/prepare postgres

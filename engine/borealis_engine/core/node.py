@@ -144,7 +144,7 @@ class Node:
     def extended(self, conn: Conn, now: float) -> bool:
         """What `steady.extend` gave is durable. True: ack it; False: what is to be said comes out of `effects`."""
         if self._pipe.extended():
-            return not self.unfit
+            return conn in self._beats and not self.unfit
         self.persisted(self._pipe.token, now)
         self._in_service(lambda: self._ack_synced(conn))
         return False

@@ -8,7 +8,7 @@ from borealis_engine.core import messages as m
 from borealis_engine.core.effects import Conn, LoadImage, Persist, Send
 from borealis_engine.core.journal import EMPTY, DurableState, Logged, apply, replay
 from borealis_engine.core.node import Node
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .test_core_node import CONFIG, EXTENT, LEASE, SECOND, begin
@@ -104,6 +104,8 @@ def step(walker: Walker, name: str, beat: int) -> None:
 RARE = ("gap", "reconnected", "beat", "rival", "canvass", "resign", "closed")
 
 
+@settings(max_examples=500)
+@example(names=["next", "sync", "next", "closed"])  # nothing is said on a connection that is gone
 @given(names=st.lists(st.one_of(st.sampled_from(("next", "sync")), st.sampled_from(RARE)), max_size=25))
 def test_both_ways_say_and_keep_the_same(names: list[str]) -> None:
     long, short = Walker(short=False), Walker(short=True)

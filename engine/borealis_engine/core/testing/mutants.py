@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from borealis_engine.contract.volume import Lsn
+from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core import campaign, custody, quorum, reign
 from borealis_engine.core.effects import Conn, Send
 from borealis_engine.core.journal import DurableState, Logged, Promised, Record, apply
@@ -17,6 +17,7 @@ from borealis_engine.core.node import Node
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.recovery import Recovery
 from borealis_engine.core.serving import Serving
+from borealis_engine.core.steady import Steady
 from borealis_engine.core.tail import LogEnd
 from borealis_engine.core.tenure import Tenure
 from borealis_engine.core.watermark import Watermark
@@ -84,6 +85,20 @@ def _take_anything(self: Node, conn: Conn, append: Append) -> bool:
     return True
 
 
+def _extend_for_anybody(
+    self: Steady, conn: Conn, epoch: Epoch, stream: int, lsn: Lsn, durable: Lsn, beat: int, size: int, now: float
+) -> DurableState | None:
+    self._beats[conn] = beat
+    return self._pipe.extend(size) if lsn == self._pipe.held.flush else None
+
+
+def _extend_anywhere(
+    self: Steady, conn: Conn, epoch: Epoch, stream: int, lsn: Lsn, durable: Lsn, beat: int, size: int, now: float
+) -> DurableState | None:
+    self._beats[conn] = beat
+    return self._pipe.extend(size) if (conn, epoch, stream) == self._holder else None
+
+
 def _third(values: Any) -> int:
     ordered = sorted(values, reverse=True)
     return ordered[2] if len(ordered) > 2 else 0
@@ -122,6 +137,8 @@ MUTANTS: Final = (
     Mutant(name="three promises elect", patches=((campaign, "elects", _three),)),
     Mutant(name="no truncation", patches=((custody, "common_point", _keep_everything),)),
     Mutant(name="an append that is not contiguous", patches=((Node, "_store", _take_anything),)),
+    Mutant(name="the short way open to anybody", patches=((Steady, "extend", _extend_for_anybody),)),
+    Mutant(name="the short way for an append that is not contiguous", patches=((Steady, "extend", _extend_anywhere),)),
     Mutant(name="D on three", patches=((reign, "covered", _third),)),
     Mutant(
         name="acks from before the entry move D",
