@@ -48,7 +48,7 @@ def watch_storage() -> None:
     from borealis_engine.core.messages import Ack
     from borealis_engine.net.shell import Shell
     from borealis_engine.net.stream import Stream
-    from borealis_engine.proto.frames import Decoder, parse_append
+    from borealis_engine.proto.frames import parse_append
     from borealis_engine.store.disk import RealFile
     from borealis_engine.store.journal import Journal
 
@@ -66,15 +66,14 @@ def watch_storage() -> None:
         append = parse_append(data, shell.node.config.generation, shell.node.member)
         return append[2] + len(append[5]) if append is not None else 0
 
-    def acked(stream: Any, frame: bytes) -> int:
-        found = Decoder().receive_data(frame)[0].message
-        return int(found.flush) if isinstance(found, Ack) else 0
+    def acked(stream: Any, message: Any) -> int:
+        return int(message.flush) if isinstance(message, Ack) else 0
 
     around(Shell, "received", key=arrived, before="arrived")
     around(Journal, "append", key=appended, before="append", after="indexed")
     around(Journal, "extend", key=extended, before="append", after="indexed")
     around(RealFile, "write_through", key=lambda *_: latest[0], before="write", after="synced")
-    around(Stream, "send_frame", key=acked, after="acked")
+    around(Stream, "send", key=acked, after="acked")
 
 
 def watch_agent() -> None:

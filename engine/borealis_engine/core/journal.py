@@ -106,6 +106,11 @@ class DurableState(NamedTuple):
         """Reigns reached, and the end of the log."""
         return Position(history=self.held, flush=self.flush)
 
+    def extended(self, size: int) -> "DurableState":
+        """Give the state with `size` more bytes of log: each append comes by, and `_replace` costs more."""
+        promised, owner, resigned, history, flush, committed_epoch, committed = self
+        return DurableState(promised, owner, resigned, history, Lsn(flush + size), committed_epoch, committed)
+
 
 EMPTY = DurableState()
 
@@ -116,15 +121,7 @@ def apply(state: DurableState, record: Record) -> DurableState:
         case Logged(lsn=lsn, data=data):
             if lsn != state.flush:
                 raise SafetyViolated(f"bytes at {lsn} on a log that ends at {state.flush}")
-            return DurableState(  # each append comes by: `_replace` would cost three times as much
-                state.promised,
-                state.owner,
-                state.resigned,
-                state.history,
-                Lsn(lsn + len(data)),
-                state.committed_epoch,
-                state.committed,
-            )
+            return state.extended(len(data))
         case Committed(epoch=epoch, lsn=lsn):
             if (epoch, lsn) < (state.committed_epoch, state.committed) or lsn > state.flush:
                 raise SafetyViolated(f"D {lsn} after {state.committed} on a log that ends at {state.flush}")

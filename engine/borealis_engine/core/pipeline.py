@@ -7,7 +7,6 @@ records it depends on and comes out only when they are durable: that is how an a
 from collections.abc import Callable
 from typing import TypeAlias
 
-from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Persist
 from borealis_engine.core.errors import Misuse
 from borealis_engine.core.journal import DurableState, Logged, Record, apply
@@ -61,18 +60,9 @@ class Pipeline:
 
         What `add` and `launch` do with a lone `Logged`, at a fraction of it: nearly every append finds the node so.
         """
-        state = self.held
         if self._flying is not None or self._queue:
             return None
-        after = DurableState(
-            state.promised,
-            state.owner,
-            state.resigned,
-            state.history,
-            Lsn(state.flush + size),
-            state.committed_epoch,
-            state.committed,
-        )
+        after = self.held.extended(size)
         self._token += 1
         self._flying = (after, [], size)
         self.seen = after

@@ -15,11 +15,12 @@ from borealis_engine.core.messages import Envelope, Message
 from borealis_engine.net.errors import PeerRejected
 from borealis_engine.net.tls import Tls
 from borealis_engine.proto.errors import ProtocolError
-from borealis_engine.proto.frames import JOIN_BELOW, Decoder, encode
+from borealis_engine.proto.frames import Decoder, encode
 
 BACKLOG_LIMIT = 64 << 20  # bytes unsent to one peer before it is dropped
 HIGH_WATER = 4 << 20  # bytes unsent before `drain` waits
 LOW_WATER = 1 << 20
+JOIN_BELOW = 16 * 1024  # bytes of data that are copied to leave with their header: what a TLS record holds
 USER_TIMEOUT_MS = 5000  # unacknowledged bytes for so long end a connection
 
 
@@ -119,9 +120,7 @@ class Channel(asyncio.Protocol):
             return
         endpoint = self._endpoint
         buffers = encode(message, endpoint.generation(), endpoint.identity, self.peer)
-        if len(buffers) == 1:
-            self._transport.write(buffers[0])
-        elif len(buffers[1]) < JOIN_BELOW:
+        if len(buffers) > 1 and len(buffers[1]) < JOIN_BELOW:
             self._transport.write(b"".join(buffers))  # one TLS record instead of two
         else:
             self._transport.writelines(buffers)

@@ -55,6 +55,7 @@ class _Line:
     conn: Conn
     stream: Stream
     reader: threading.Thread | None = None
+    opened: bool = False  # the handler knows of it
     busy: bool = False  # the reader has handed over what it read and is not back
 
 
@@ -140,12 +141,16 @@ class Port:
         """Give the connection a reader, to be started; under the lock."""
 
         def run() -> None:
+            reason = "internal error"
             try:
                 work(line)
+            except (NetError, ProtocolError) as error:
+                reason = str(error)
             except Exception as error:
                 log.exception("a connection's thread failed")
                 self._handler.fail(error)
             finally:
+                self._end(line, thread, reason)
                 with self._lock:
                     self._threads.discard(thread)
 
@@ -155,40 +160,32 @@ class Port:
 
     def _greet(self, line: _Line) -> None:
         """Accept the peer by its certificate, then read."""
-        try:
-            line.stream.handshake()
-        except BaseException as error:
-            self._forget(line)
-            if not isinstance(error, NetError):
-                raise
-            log.info("a connection came to nothing: %s", error)
-            return
+        line.stream.handshake()
         self._handler.opened(line.conn, line.stream)
+        line.opened = True
         self._read(line)
 
     def _read(self, line: _Line) -> None:
-        """Read until the end, or until another thread does."""
+        """Read until the end, which is an error, or until another thread does."""
         me = threading.current_thread()
-        try:
-            while True:
-                data = line.stream.receive()
-                line.busy = True
-                self._handler.received(line.conn, line.stream, data)
-                with self._lock:
-                    if line.reader is not me:
-                        return
-                    line.busy = False
-        except (NetError, ProtocolError) as error:
-            line.stream.close(str(error))
-        except BaseException:
-            line.stream.close("internal error")
-            raise
-        finally:
-            if line.reader is me:
-                self._forget(line)
-                self._handler.closed(line.conn)
+        while True:
+            data = line.stream.receive()
+            line.busy = True
+            self._handler.received(line.conn, line.stream, data)
+            with self._lock:
+                if line.reader is not me:
+                    return
+                line.busy = False
 
-    def _forget(self, line: _Line) -> None:
+    def _end(self, line: _Line, thread: threading.Thread, reason: str) -> None:
+        """A thread is done, and the connection with it unless another thread reads that."""
         with self._lock:
+            if line.reader is not thread:
+                return
             del self._lines[line.conn]
+        if not line.opened:
+            log.info("a connection came to nothing: %s", reason)
+        line.stream.close(reason)
         line.stream.finish()
+        if line.opened:
+            self._handler.closed(line.conn)

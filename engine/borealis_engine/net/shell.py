@@ -36,7 +36,7 @@ from borealis_engine.core.effects import (
     Truncated,
 )
 from borealis_engine.core.journal import Logged
-from borealis_engine.core.messages import Refused
+from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
@@ -47,7 +47,7 @@ from borealis_engine.net.serving import Serving
 from borealis_engine.net.stream import Stream
 from borealis_engine.net.tls import Tls
 from borealis_engine.net.uploads import Uploads
-from borealis_engine.proto.frames import encode_ack, parse_append
+from borealis_engine.proto.frames import parse_append
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.member import Store
 
@@ -115,8 +115,7 @@ class Shell:
     def _extend(self, conn: Conn, stream: Stream, frame: bytes) -> bool:
         """Take the next append of a steady reign: checked, written, synced and acked here; False: not one of those."""
         node, store = self.node, self.store
-        generation = node.config.generation
-        append = parse_append(frame, generation, node.member)
+        append = parse_append(frame, node.config.generation, node.member)
         if append is None or store is None:
             return False
         epoch, number, lsn, durable, beat, data = append
@@ -124,21 +123,13 @@ class Shell:
             after = node.steady.extend(conn, epoch, number, lsn, durable, beat, len(data), self.clock.now())
         if after is None:
             return False
-        began = time.monotonic()
-        self._syncing = (conn, threading.current_thread(), began)
-        try:
-            store.journal.extend(lsn, data, after)
-        except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
-            self.fail(error)
+        if not self._sync(conn, len(data), lambda: store.journal.extend(lsn, data, after)):
             return True
-        finally:
-            self._syncing = None
-        self.meters.synced(len(data), time.monotonic() - began)
         work: list[Work] = []
         with self.lock:
             steady = node.extended(conn, self.clock.now())
             if steady:
-                stream.send_frame(encode_ack(epoch, after.flush, beat, node.feeding, generation, node.member))
+                stream.send(Ack(epoch, after.flush, beat, node.feeding))
             if node.feeding or not steady:
                 work = self._carry_out()
                 self.changed.notify_all()
@@ -246,26 +237,31 @@ class Shell:
 
     def _persist(self, persist: Persist, conn: Conn | None) -> list[Work]:
         """Write and sync, for the reader of `conn` or a background thread; give what the node wants next."""
-        if self.store is None:
+        store, before = self.store, self.node.durable
+        size = sum(len(record.data) for record in persist.records if isinstance(record, Logged))
+        if store is None or not self._sync(conn, size, lambda: store.journal.append(persist.records)):
             return []
-        before, began = self.node.durable, time.monotonic()
-        self._syncing = (conn, threading.current_thread(), began) if conn is not None else None
-        try:
-            self.store.journal.append(persist.records)
-        except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
-            self.fail(error)
-            return []
-        finally:
-            self._syncing = None
         with self.lock:
-            size = sum(len(record.data) for record in persist.records if isinstance(record, Logged))
-            self.meters.synced(size, time.monotonic() - began)
             self.node.persisted(persist.token, self.clock.now())
             work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
         self._fill_ahead()
         return work
+
+    def _sync(self, conn: Conn | None, size: int, write: Callable[[], None]) -> bool:
+        """Make `size` bytes of log durable, in the reader of `conn` if there is one; False: that failed for good."""
+        began = time.monotonic()
+        self._syncing = (conn, threading.current_thread(), began) if conn is not None else None
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
+            self.fail(error)
+            return False
+        finally:
+            self._syncing = None
+        self.meters.synced(size, time.monotonic() - began)
+        return True
 
     def wait_for_disk(self, backlog: int) -> None:
         """Wait until no more than `backlog` bytes wait for the disk, or the node is out of service."""

@@ -1,7 +1,7 @@
 """One accepted connection of the log protocol: its own thread reads it, any thread may send on it.
 
-A thread that waits in `recv`, writes, syncs and answers costs a third of what an event loop does for the same append,
-and a commit waits for four of them. Invariant: envelopes come whole, in order, and only from a peer whose role was
+A thread that waits in `recv`, writes, syncs and answers costs less than an event loop for the same append, and a commit
+waits for four of them. Invariant: envelopes come whole, in order, and only from a peer whose role was
 accepted; `send` never waits for a slow peer, only `send_bulk` does, and that only in the connection's own thread.
 """
 
@@ -16,8 +16,7 @@ from typing import Final
 
 from borealis_engine.core.messages import Envelope, Message
 from borealis_engine.net.channel import Endpoint, tune
-from borealis_engine.net.errors import Disconnected, NetError
-from borealis_engine.proto.bodies import Buffer
+from borealis_engine.net.errors import Disconnected
 from borealis_engine.proto.frames import Decoder, encode
 
 HANDSHAKE_S: Final = 5.0  # a peer that has not shown its certificate by then is dropped
@@ -28,7 +27,7 @@ RECORD: Final = 16 * 1024  # bytes of a TLS record
 
 
 class Stream:
-    """A connection under mutual TLS; `run` its reading side in one thread."""
+    """A connection under mutual TLS. `handshake`, `receive` and `finish` are for the thread that reads it."""
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint, roles: Sequence[str]) -> None:
         self._sock = sock
@@ -132,34 +131,28 @@ class Stream:
 
     def send(self, message: Message) -> None:
         """Send a small message at once; a peer that does not read is dropped. Nothing is sent once it is closed."""
-        self.send_frame(b"".join(self._encode(message)))
-
-    def send_frame(self, frame: bytes) -> None:
-        """`send` what is encoded already."""
         if not self._lock.acquire(timeout=TURN_S):
             self.close("the peer does not read")
             return
         try:
-            self._write((frame,), socket.MSG_DONTWAIT)
+            self._write(message, socket.MSG_DONTWAIT)
         finally:
             self._lock.release()
 
     def send_bulk(self, message: Message) -> None:
         """Send, waiting while the peer is slow; for the connection's own thread alone."""
         with self._lock:
-            self._write(self._encode(message), 0)
+            self._write(message, 0)
 
-    def _encode(self, message: Message) -> list[Buffer]:
-        return encode(message, self._endpoint.generation(), self._endpoint.identity)
-
-    def _write(self, buffers: Sequence[Buffer], flags: int) -> None:
+    def _write(self, message: Message, flags: int) -> None:
         if self._reason:
             return
+        endpoint = self._endpoint
         try:
-            for buffer in buffers:
+            for buffer in encode(message, endpoint.generation(), endpoint.identity):
                 self._tls.write(buffer)
             self._flush(flags)
-        except (OSError, NetError) as error:  # ssl.SSLError is an OSError
+        except OSError as error:  # ssl.SSLError is an OSError
             self.close("the peer does not read" if isinstance(error, BlockingIOError) else str(error))
 
     def _flush(self, flags: int = 0) -> None:

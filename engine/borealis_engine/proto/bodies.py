@@ -109,8 +109,8 @@ _REASON: Final = Varying(write=_write_reason, read=_read_reason)
 
 def _row(kind: type[Any], form: str = "", *fixed: str, data: bool = False, **varying: Varying) -> Layout:
     take = attrgetter(*fixed) if len(fixed) > 1 else lambda message: tuple(getattr(message, name) for name in fixed)
-    form_of = struct.Struct(">" + form)
-    return Layout(kind=kind, form=form_of, take=take, fixed=fixed, varying=tuple(varying.items()), data=data)
+    packed = struct.Struct(">" + form)
+    return Layout(kind=kind, form=packed, take=take, fixed=fixed, varying=tuple(varying.items()), data=data)
 
 
 LAYOUTS: Final[dict[int, Layout]] = {

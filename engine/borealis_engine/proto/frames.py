@@ -24,14 +24,10 @@ _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC
 _CRC: Final = struct.Struct(">I")
 HEADER_SIZE: Final = _HEADER.size + _CRC.size
 IDENTITY_SIZE: Final = 16
-NOBODY: Final = bytes(IDENTITY_SIZE)
 APPEND: Final = TYPES[Append]
 ACK: Final = TYPES[Ack]
 _APPEND: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + LAYOUTS[APPEND].form.format[1:])
-_APPEND_BODY: Final = LAYOUTS[APPEND].form
-_ACK_BODY: Final = LAYOUTS[ACK].form
-_ACK: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + _ACK_BODY.format[1:])
-JOIN_BELOW: Final = 16 * 1024  # bytes of data that are copied to leave with their header: what a TLS record holds
+_ACK: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + LAYOUTS[ACK].form.format[1:])
 IDENTITIES: Final = 256  # remembered in both forms: a connection carries the same two all the time
 
 
@@ -40,8 +36,6 @@ def encode(message: Message, generation: int, sender: str, recipient: str = "") 
 
     ValueError if an identity is longer than 16 ASCII characters or the body than MAX_BODY.
     """
-    if type(message) is Append:
-        return encode_append(message, generation, sender, recipient)
     number, head, data = encode_body(message)
     size = len(head) + len(data)
     if size > MAX_BODY:
@@ -84,25 +78,6 @@ def parse_append(frame: bytes, generation: int, recipient: str) -> tuple[Epoch, 
     if to != _identity(recipient) or crc32c(view[HEADER_SIZE:], crc32c(view[: _HEADER.size])) != crc:
         return None
     return epoch, stream, lsn, durable, beat, view[_APPEND.size :]
-
-
-def encode_append(append: Append, generation: int, sender: str, recipient: str) -> list[Buffer]:
-    """Give the frame of an append, as `encode` does at several times the price; small data is copied behind it."""
-    data = append.data
-    header = _HEADER.pack(
-        MAGIC, VERSION, APPEND, 0, generation, _identity(sender), _identity(recipient), _APPEND_BODY.size + len(data)
-    )
-    body = _APPEND_BODY.pack(append.epoch, append.stream, append.lsn, append.durable, append.beat)
-    crc = crc32c(data, crc32c(body, crc32c(header)))
-    head = header + _CRC.pack(crc) + body
-    return [head + data] if len(data) < JOIN_BELOW else [head, data]
-
-
-def encode_ack(epoch: Epoch, flush: Lsn, beat: int, feeding: bool, generation: int, sender: str) -> bytes:
-    """Give the frame of an Ack to nobody by name, as `encode` does at several times the price."""
-    body = _ACK_BODY.pack(epoch, flush, beat, feeding)
-    header = _HEADER.pack(MAGIC, VERSION, ACK, 0, generation, _identity(sender), NOBODY, _ACK_BODY.size)
-    return header + _CRC.pack(crc32c(body, crc32c(header))) + body
 
 
 class Decoder:

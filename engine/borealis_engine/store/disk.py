@@ -75,7 +75,7 @@ class RealFile:
         self._fd = fd
 
     def write_through(self, buffers: Sequence[Buffer], offset: int) -> None:
-        """Write and flush in one call of the system if it takes all at once: a fifth of processor time less."""
+        """Write and flush in one call of the system if it takes all at once."""
         if len(buffers) > 1 and sum(map(len, buffers)) < _JOIN_BELOW:
             buffers = (b"".join(buffers),)
         if len(buffers) > 1 or os.pwritev(self._fd, buffers, offset, os.RWF_DSYNC) < len(buffers[0]):

@@ -5,7 +5,7 @@ from borealis_engine.contract.volume import Epoch, Generation, Lsn
 from borealis_engine.core import messages as m
 from borealis_engine.proto.bodies import TYPES
 from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
-from borealis_engine.proto.frames import HEADER_SIZE, JOIN_BELOW, MAX_BODY, Decoder, encode
+from borealis_engine.proto.frames import HEADER_SIZE, MAX_BODY, Decoder, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,7 +90,7 @@ def test_a_bad_checksum_has_its_own_error() -> None:
 
 
 def test_data_is_not_copied_when_encoded() -> None:
-    data = b"z" * JOIN_BELOW
+    data = b"z" * 4096
     message = m.Append(epoch=Epoch(2), stream=1, lsn=Lsn(0), durable=Lsn(0), data=data)
     assert encode(message, 1, "w")[1] is data
 
