@@ -59,7 +59,8 @@ class Store:
         if path is not None:  # it holds secrets; SQLite gives its other files the mode of this one
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+        # The store is used from one thread; its end may be the garbage collector's, which runs in any.
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         self._closing = weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

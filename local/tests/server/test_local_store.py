@@ -1,5 +1,7 @@
 """The store, and the verbs where no client of Kubernetes can look."""
 
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,16 @@ def test_subscribers_see_all_in_order() -> None:
     assert [c.type for c in seen] == ["ADDED", "MODIFIED", "DELETED"]
     assert seen[1].old == seen[0].object
     assert [c.version for c in seen] == sorted(c.version for c in seen)
+
+
+def test_a_store_that_nobody_closed_is_closed_by_the_collector_of_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error here would be raised in whatever runs then: another test, another part of the program."""
+    held, errors = [Store()], list[object]()
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    assert errors == []
 
 
 def test_a_pod_on_a_node_waits_for_its_kubelet() -> None:
