@@ -4,18 +4,18 @@ The invariant: no position is ever reported but D, as the volume's quorum made i
 storage nodes and by nothing else. The status goes out at each advance of D and every STATUS_S besides, for a
 walsender that reached its streaming state after the last one would not release anybody (walsender.c).
 
-Commits gather: while UNDER_WAY pieces are not durable yet, small ones wait for company, so that many clients cost the
-volume a few large appends instead of many small ones. A single client never waits.
+Commits of many clients gather (postgres.gathering), so that they cost the volume a few large appends instead of many
+small ones; what is large already never waits.
 """
 
 import asyncio
 import time
-from collections import deque
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.gathering import Gathering
 from borealis_engine.postgres.latency import Latency
 from borealis_engine.postgres.settings import STANDBY_NAME, SUPERUSER
 from borealis_engine.postgres.sql import Door
@@ -23,7 +23,6 @@ from borealis_engine.proto.pgwire import WireError
 from borealis_engine.proto.walreceiver import Phase, WalReceiver
 
 STATUS_S: Final = 0.1
-UNDER_WAY: Final = 2  # pieces of log on their way to the volume; what comes meanwhile gathers into the next one
 ENOUGH: Final = 128 * 1024  # bytes that wait for nothing but room
 
 
@@ -52,7 +51,8 @@ class LogWriter(asyncio.Protocol):
         self._latency = latency or Latency()
         self._offered = start
         self._waiting = bytearray()
-        self._under_way: deque[Lsn] = deque()  # ends of pieces that were offered and are not durable
+        self._gathering = Gathering()
+        self._held: asyncio.TimerHandle | None = None  # ends the gathering
         self._paused = False
         self._durable = start
         self._transport: asyncio.Transport | None = None
@@ -88,12 +88,15 @@ class LogWriter(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass WAL on, as far as there is room; the rest waits, and PostgreSQL with it."""
         try:
-            self._waiting += self._receiver.receive_data(data)
+            wal = self._receiver.receive_data(data)
         except WireError as error:
             self._end(ServerDied(f"the log writer's stream broke: {error}"))
             return
         if self._receiver.reply_requested:
             self._report()
+        if wal:
+            self._waiting += wal
+            self._gathering.came()
         self._pass_on()
         self._flush()
 
@@ -104,9 +107,9 @@ class LogWriter(asyncio.Protocol):
     def durable(self, lsn: Lsn) -> None:
         """Report D, which releases commits, and take more if there is room again."""
         self._durable = max(self._durable, lsn)
-        while self._under_way and self._under_way[0] <= lsn:
-            self._under_way.popleft()
-        self._latency.durable(lsn, time.monotonic())
+        now = time.monotonic()
+        self._gathering.landed(lsn, now)
+        self._latency.durable(lsn, now)
         self._report()
         if self._waiting:
             self._pass_on()
@@ -117,16 +120,33 @@ class LogWriter(asyncio.Protocol):
             self._transport.abort()
 
     def _pass_on(self) -> None:
-        waiting = len(self._waiting)
-        gathers = len(self._under_way) >= UNDER_WAY and waiting < ENOUGH
-        if waiting and not gathers and (room := self._sink.room) > 0:
-            data = bytes(memoryview(self._waiting)[:room])
-            del self._waiting[: len(data)]
-            lsn, self._offered = self._offered, Lsn(self._offered + len(data))
-            self._latency.offered(self._offered, len(data), time.monotonic())
-            self._under_way.append(self._offered)
-            self._sink.offer(lsn, data)
+        """Offer what waits, as far as there is room and it need not gather; have PostgreSQL wait if it is much."""
+        now, waiting = time.monotonic(), len(self._waiting)
+        hold = 0.0 if waiting >= ENOUGH else self._gathering.hold(now)
+        if waiting and hold:
+            self._set_held(hold)
+        elif waiting and hold is not None and (room := self._sink.room) > 0:
+            self._set_held(None)
+            self._offer(bytes(memoryview(self._waiting)[:room]), now)
         self._read(len(self._waiting) < ENOUGH)
+
+    def _offer(self, data: bytes, now: float) -> None:
+        del self._waiting[: len(data)]
+        lsn, self._offered = self._offered, Lsn(self._offered + len(data))
+        self._latency.offered(self._offered, len(data), now)
+        self._gathering.left(self._offered, now)
+        self._sink.offer(lsn, data)
+
+    def _set_held(self, seconds: float | None) -> None:
+        if self._held is not None and seconds is None:
+            self._held.cancel()
+            self._held = None
+        elif self._held is None and seconds is not None:
+            self._held = asyncio.get_running_loop().call_later(seconds, self._gathered)
+
+    def _gathered(self) -> None:
+        self._held = None
+        self._pass_on()
 
     def _read(self, wanted: bool) -> None:
         """Let PostgreSQL send, or wait."""
@@ -147,8 +167,9 @@ class LogWriter(asyncio.Protocol):
             self._transport.write(data)
 
     def _end(self, error: ServerDied) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._held):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             self._transport.abort()
         if not self.ended.done():

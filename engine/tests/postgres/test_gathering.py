@@ -1,12 +1,15 @@
-"""Commits gather in the log writer while two pieces of log are under way, and a single client never waits."""
+"""Commits of many clients gather in the log writer; a single client never waits."""
 
+import asyncio
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from borealis_engine.contract.volume import Epoch, Lsn
-from borealis_engine.postgres.logwriter import ENOUGH, UNDER_WAY, LogWriter
+from borealis_engine.postgres.gathering import HOLD_S, SINGLES, Gathering
+from borealis_engine.postgres.logwriter import ENOUGH, LogWriter
 
 START = Lsn(1 << 24)
 
@@ -17,10 +20,12 @@ class Volume:
     def __init__(self) -> None:
         self.room = 1 << 20
         self.offered: list[bytes] = []
+        self.more = asyncio.Event()
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
         assert lsn == START + sum(map(len, self.offered))
         self.offered.append(data)
+        self.more.set()
 
     @property
     def end(self) -> Lsn:
@@ -87,22 +92,88 @@ async def test_a_single_client_never_waits(pair: tuple[Volume, Server]) -> None:
         server.writer.durable(volume.end)
 
 
-async def test_what_comes_while_two_pieces_are_under_way_goes_as_one(pair: tuple[Volume, Server]) -> None:
+async def test_what_comes_while_a_piece_is_under_way_goes_as_one(pair: tuple[Volume, Server]) -> None:
     volume, server = pair
-    for number in range(UNDER_WAY + 3):
+    for number in range(SINGLES + 3):
         server.send(bytes([number]))
     assert volume.offered == [b"\0", b"\1"]
     assert server.wire.reading, "more company is welcome"
     server.writer.durable(Lsn(START + 1))
     assert volume.offered == [b"\0", b"\1", b"\2\3\4"]
+    for number in range(3):
+        server.send(bytes([number]))
+    server.writer.durable(Lsn(START + 2))
+    assert len(volume.offered) == 3, "now they go one by one"
+    server.writer.durable(volume.end)
+    assert volume.offered[3] == b"\0\1\2"
+
+
+async def test_what_came_alone_waits_for_those_who_were_released_but_not_for_long(pair: tuple[Volume, Server]) -> None:
+    volume, server = pair
+    for number in range(4):
+        server.send(bytes([number]))
+    server.writer.durable(volume.end)  # so two left together
+    await asyncio.sleep(HOLD_S / 10)  # a flight that is worth waiting for
+    server.writer.durable(volume.end)
+    server.send(b"a")
+    assert volume.offered == [b"\0", b"\1", b"\2\3"]
+    volume.more.clear()
+    async with asyncio.timeout(5):
+        await volume.more.wait()
+    assert volume.offered[3] == b"a"
 
 
 async def test_much_log_does_not_wait_for_company(pair: tuple[Volume, Server]) -> None:
     volume, server = pair
-    for _ in range(UNDER_WAY):
+    for _ in range(SINGLES):
         server.send(b"x")
     server.send(bytes(ENOUGH))
     assert [len(piece) for piece in volume.offered] == [1, 1, ENOUGH]
+
+
+def play(clients: int, *, work: float, flight: float, pieces: int) -> tuple[float, float]:
+    """Let clients commit, each `work` times its number (s) after its release; give commits per piece and second."""
+    gathering, now, sizes, waiting = Gathering(), 0.0, list[int](), list[int]()
+    comes = {client: client * work for client in range(1, clients + 1)}  # when its commit comes
+    away = deque[tuple[float, Lsn, list[int]]]()  # when a piece lands, its end, whose commits it holds
+    while len(sizes) < pieces:
+        soonest = min(comes, key=comes.__getitem__, default=0)
+        if away and (not soonest or away[0][0] <= comes[soonest]):
+            now, end, released = away.popleft()
+            gathering.landed(end, now)
+            comes |= {client: now + client * work for client in released}
+        else:
+            now = comes.pop(soonest)
+            waiting.append(soonest)
+            gathering.came()
+        hold = gathering.hold(now) if waiting else None
+        if hold is not None and now + hold <= min([*comes.values(), *(piece[0] for piece in away)], default=now + hold):
+            now += hold
+            sizes.append(len(waiting))
+            gathering.left(Lsn(len(sizes)), now)
+            away.append((now + flight, Lsn(len(sizes)), waiting))
+            waiting = []
+    return sum(sizes) / len(sizes), sum(sizes) / now
+
+
+def test_many_clients_share_pieces_and_few_lose_nothing_by_it() -> None:
+    """Against what each would reach if every commit left at once, on a machine where pieces cost nothing."""
+    for clients, company, share in ((1, 1, 0.99), (2, 1, 0.99), (4, 1.9, 0.75), (16, 5, 0.75), (64, 10, 0.75)):
+        gathered, rate = play(clients, work=0.00025, flight=0.001, pieces=300)
+        alone = sum(1 / (client * 0.00025 + 0.001) for client in range(1, clients + 1))
+        assert gathered >= company
+        assert rate >= share * alone
+
+
+def test_a_stall_of_the_volume_does_not_make_commits_wait_for_long() -> None:
+    gathering = Gathering()
+    for _ in range(2):
+        gathering.came()
+    gathering.left(Lsn(1), 0.0)
+    gathering.landed(Lsn(1), 30.0)
+    gathering.came()
+    assert gathering.hold(30.0) == pytest.approx(HOLD_S)
+    assert gathering.hold(30.001 + HOLD_S) == 0.0
 
 
 @pytest.mark.parametrize("free", [lambda volume: ENOUGH, lambda volume: 1 << 20], ids=["little", "much"])

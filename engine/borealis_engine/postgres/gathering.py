@@ -1,0 +1,52 @@
+"""When log that waits in the log writer leaves for the volume: group commit for many clients. Sans-IO.
+
+Each piece of log costs six storage nodes a write and a flush, so commits of many clients had better share one. What
+comes while a piece is under way gathers. When that has landed it goes on gathering until as many wait as left with the
+piece before: those that it released are on their way back, and two groups of about half the clients take turns. That
+ends after twice a piece's usual flight, at most HOLD_S. A lone client waits for nobody: one left, and one has come.
+"""
+
+from collections import deque
+from typing import Final
+
+from borealis_engine.contract.volume import Lsn
+
+HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
+FLIGHTS: Final = 2  # and the same in flights
+SINGLES: Final = 2  # pieces of one commit each that may be under way together: two or three clients need not take turns
+SHARE: Final = 0.1  # of the latest flight in the mean
+
+
+class Gathering:
+    """Pieces that came from PostgreSQL and wait, and pieces that left and are not durable yet."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[tuple[Lsn, float]] = deque()  # (end, left at)
+        self._waiting = 0  # pieces that came since the last one left
+        self._left = 0  # pieces that left with it
+        self._flight = 0.0  # mean seconds until a piece is durable
+        self._until = 0.0
+
+    def came(self) -> None:
+        """A piece came from PostgreSQL."""
+        self._waiting += 1
+
+    def left(self, end: Lsn, now: float) -> None:
+        """All that waits left as one piece that ends at `end`."""
+        self._under_way.append((end, now))
+        self._left, self._waiting = self._waiting, 0
+
+    def landed(self, durable: Lsn, now: float) -> None:
+        """Everything below `durable` is durable."""
+        if not self._under_way or self._under_way[0][0] > durable:
+            return
+        while self._under_way and self._under_way[0][0] <= durable:
+            took = now - self._under_way.popleft()[1]
+            self._flight += SHARE * (took - self._flight)
+        self._until = now + min(FLIGHTS * self._flight, HOLD_S)
+
+    def hold(self, now: float) -> float | None:
+        """Seconds until what waits should leave, 0 for now; None: when something has landed."""
+        if self._under_way and (self._left > 1 or len(self._under_way) >= SINGLES):
+            return None
+        return 0.0 if self._waiting >= self._left else max(0.0, self._until - now)
