@@ -1,5 +1,6 @@
-"""Every command of the documentation is run by a test, or says why not."""
+"""Every command of the documentation is run by a test, or says why not; every link leads somewhere."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,22 @@ def test_the_blocks_of_a_page_share_a_shell_and_stop_at_the_first_failure(tmp_pa
     done = run("run", "local", str(page))
     said = [line for line in done.stdout.splitlines() if not line.startswith("---")]
     assert (done.returncode, said) == (1, ["x=1", "42"])
+
+
+LINK = re.compile(r"\[([^]]*)\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
+
+
+def links() -> list[tuple[Path, str, Path]]:
+    """Give page, text and target of every link within the repository."""
+    texts = ((p, (ROOT / p).read_text(encoding="utf-8")) for p in tracked() if p.suffix == ".md")
+    return [(page, label, ROOT / page.parent / target) for page, text in texts for label, target in LINK.findall(text)]
+
+
+def test_links_lead_to_files_and_links_to_tests_to_tests() -> None:
+    named = 0
+    for page, label, target in links():
+        assert target.exists(), f"{page}: [{label}] leads to {target}, which is not there"
+        if label.startswith("test_"):
+            named += 1
+            assert f"def {label}(" in target.read_text(encoding="utf-8"), f"{page}: {target} has no {label}"
+    assert named > 20
