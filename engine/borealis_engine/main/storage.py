@@ -13,6 +13,7 @@ import uvloop
 from borealis_engine.contract import names
 from borealis_engine.contract.volume import MemberId
 from borealis_engine.main.environment import ConfigInvalid, Environment
+from borealis_engine.main.inspection import add_commands
 from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Surface, serve_control, serve_probes
 from borealis_engine.net.errors import TlsInvalid
@@ -96,14 +97,20 @@ async def run(configuration: Configuration, lines: JsonLines) -> None:
 
 
 def main() -> None:
-    """Run `borealis-storage`; exit status 2 for a wrong environment, 1 for a disk or address that cannot be used."""
+    """Run `borealis-storage`; exit status 2 for a wrong environment, 1 for a disk or address that cannot be used.
+
+    The commands that look at a directory have exit statuses of their own.
+    """
     parser = argparse.ArgumentParser(
         prog="borealis-storage",
-        description="One storage node of a Borealis volume. It takes no arguments but an environment.",
+        description="One storage node of a Borealis volume. To serve it takes no arguments but an environment.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    add_commands(parser)
+    given = parser.parse_args()
+    if given.work:
+        sys.exit(given.work(given))
     try:
         configuration = read_configuration(Environment())
     except (ConfigInvalid, TlsInvalid) as error:

@@ -4,8 +4,9 @@ Invariant: nothing is durable before `File.sync` (its bytes) and `Disk.sync_dire
 Names are relative to the disk's root and use one level of folders at most. OSError is left to the caller.
 """
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -174,3 +175,57 @@ class RealDisk:
         """Give what statvfs says is available."""
         stat = os.statvfs(self._root)
         return stat.f_bavail * stat.f_frsize
+
+
+class ReadOnlyFile(RealFile):
+    """A file that was opened for reading: the system refuses to write it."""
+
+    def __init__(self, fd: int, reading: Callable[[int], None]) -> None:
+        super().__init__(fd)
+        self._reading = reading
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Read, and tell the offset up to which was read."""
+        data = super().read(size, offset)
+        self._reading(offset + len(data))
+        return data
+
+
+class ReadOnlyDisk(RealDisk):
+    """A folder that is only looked at: what would change it is refused with EROFS, and files open for reading alone.
+
+    `reading` hears, at every read, the name of the file and the offset up to which it was read.
+    """
+
+    def __init__(self, root: Path, reading: Callable[[str, int], None] = lambda name, upto: None) -> None:
+        super().__init__(root)
+        self._reading = reading
+
+    def open(self, name: str) -> ReadOnlyFile:
+        """Open an existing file for reading."""
+        fd = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
+        return ReadOnlyFile(fd, lambda upto: self._reading(name, upto))
+
+    def create(self, name: str) -> RealFile:
+        """Refuse."""
+        raise _read_only(name)
+
+    def make_folder(self, folder: str) -> None:
+        """Refuse."""
+        raise _read_only(folder)
+
+    def rename(self, old: str, new: str) -> None:
+        """Refuse."""
+        raise _read_only(old)
+
+    def remove(self, name: str) -> None:
+        """Refuse."""
+        raise _read_only(name)
+
+    def sync_directory(self, folder: str) -> None:
+        """Refuse."""
+        raise _read_only(folder)
+
+
+def _read_only(name: str) -> OSError:
+    return OSError(errno.EROFS, os.strerror(errno.EROFS), name)

@@ -5,6 +5,7 @@
     ├── DiskCorrupt     what was durable is not what is read now
     ├── DiskLost        an empty disk although this member was formatted before
     ├── DiskForeign     the disk of another member, cluster or format
+    ├── DiskUnreadable  no disk of a storage node, or one that may not be looked at
     ├── LogUnknown      asked for log that this node does not hold (any more)
     └── ImageUnknown    asked for an image that this node does not hold
 
@@ -34,6 +35,10 @@ class DiskLost(StoreError):
 
 class DiskForeign(StoreError):
     """The disk of another member, cluster or format."""
+
+
+class DiskUnreadable(StoreError):
+    """No disk of a storage node, or one that may not be looked at; the message names the path and the remedy."""
 
 
 class LogUnknown(StoreError):

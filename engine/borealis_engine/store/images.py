@@ -53,16 +53,10 @@ class Images:
 
     def pieces(self, image: str) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of the whole blob; ImageUnknown if it is not here, DiskCorrupt at its end if damaged."""
-        digest, offset = hashlib.sha256(), 0
         with disk_errors(f"image {image}"):
             file = self._open(image)
             try:
-                while data := file.read(PIECE, offset):
-                    digest.update(data)
-                    if offset + len(data) >= file.size() and digest.hexdigest() != image:
-                        raise DiskCorrupt(f"image {image} is damaged")
-                    yield offset, data
-                    offset += len(data)
+                yield from checked_pieces(file, image)
             finally:
                 file.close()
 
@@ -95,11 +89,9 @@ class Images:
     def _read_head(self, image: str) -> ImageHead:
         file = self._disk.open(f"{FOLDER}/{image}")
         try:
-            head = parse_head(file.read(HEAD.size + MAX_DESCRIPTION, 0))
+            head = read_head(file, image)
             self._sizes[image] = file.size()
             return head
-        except ImageMalformed as error:
-            raise DiskCorrupt(f"image {image}: {error}") from error
         finally:
             file.close()
 
@@ -157,6 +149,25 @@ class Upload:
         with disk_errors(f"image {self.image}"):
             if self._name.removeprefix(f"{FOLDER}/") in self._disk.list(FOLDER):
                 self._disk.remove(self._name)
+
+
+def read_head(file: File, image: str) -> ImageHead:
+    """Read the head of a blob; DiskCorrupt if it has none."""
+    try:
+        return parse_head(file.read(HEAD.size + MAX_DESCRIPTION, 0))
+    except ImageMalformed as error:
+        raise DiskCorrupt(f"image {image}: {error}") from error
+
+
+def checked_pieces(file: File, image: str) -> Iterator[tuple[int, bytes]]:
+    """Give (offset, bytes) of a blob; DiskCorrupt in the place of its last piece if the digest is another."""
+    digest, offset = hashlib.sha256(), 0
+    while data := file.read(PIECE, offset):
+        digest.update(data)
+        if offset + len(data) >= file.size() and digest.hexdigest() != image:
+            raise DiskCorrupt(f"image {image} is damaged")
+        yield offset, data
+        offset += len(data)
 
 
 def extent_of(head: ImageHead) -> ImageExtent:

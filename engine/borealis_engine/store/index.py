@@ -60,6 +60,11 @@ class LogIndex:
             case Entered():
                 self.truncate(Lsn(0))
 
+    @property
+    def runs(self) -> list[tuple[int, Lsn, Lsn]]:
+        """Give (file, start, end) of each run, in the order of the log; the runs of one file follow each other."""
+        return [(run.file, Lsn(run.start), Lsn(run.end)) for run in self._runs]
+
     def add(self, lsn: Lsn, length: int, file: int, offset: int) -> None:
         """Note a frame of `length` log bytes; DiskCorrupt unless it begins where the log ends."""
         run = self._runs[-1] if self._runs else None

@@ -57,6 +57,7 @@ class Journal:
         self._batch = batch  # number of the last batch written
         self._lock = threading.Lock()  # guards index and state between the appender and readers
         self._failed = ""
+        self._last = files[max(files)]  # the file that is appended to
 
     @property
     def state(self) -> DurableState:
@@ -76,8 +77,8 @@ class Journal:
     @property
     def wants_fill(self) -> bool:
         """Tell whether `fill` has something to do."""
-        last = self._last
-        return not self._failed and last.ahead < self._sizes.ahead and last.size() < self._sizes.file
+        last, filled = self._last, self._last.filled
+        return filled - last.end < self._sizes.ahead and filled < self._sizes.file and not self._failed
 
     def append(self, records: Sequence[Record]) -> None:
         """Make the records durable together; DiskFailed now and ever after if that does not succeed."""
@@ -106,7 +107,11 @@ class Journal:
             self.append((Logged(lsn=lsn, data=bytes(data)),))
             return
         head, _ = render_frame(last.header.nonce, kind=LOGGED, last=True, batch=self._batch + 1, lsn=lsn, payload=data)
-        offset = self._trying(lambda: last.append((head + data,)))
+        try:
+            offset = last.append((head + data,), size)
+        except BaseException as error:
+            self._fail(error)
+            raise
         self._batch += 1
         with self._lock:
             self._index.add(lsn, len(data), last.header.number, offset)
@@ -145,17 +150,13 @@ class Journal:
         for file in self._files.values():
             file.close()
 
-    @property
-    def _last(self) -> JournalFile:
-        return self._files[next(reversed(self._files))]  # they were opened in order
-
     def _write(self, frames: Sequence[Part], size: int) -> tuple[int, int]:
         """Write and sync one batch; give the number of its file and its offset there."""
         if self._failed:
             raise DiskFailed(self._failed)
         last = self._trying(lambda: self._file_for(size))
         buffers = render_batch(last.header.nonce, self._batch + 1, frames)
-        offset = self._trying(lambda: last.append(buffers))
+        offset = self._trying(lambda: last.append(buffers, size))
         self._batch += 1
         return last.header.number, offset
 
@@ -163,13 +164,17 @@ class Journal:
         """Do something with the disk; if that fails, refuse everything from here on."""
         try:
             return work()
-        except OSError as error:
-            raised = disk_failed("append to the journal", error)
-            self._failed = str(raised)
-            raise raised from error
         except BaseException as error:
-            self._failed = str(error) or type(error).__name__
+            self._fail(error)
             raise
+
+    def _fail(self, error: BaseException) -> None:
+        """Refuse everything from here on; DiskFailed if it was the disk."""
+        self._failed = str(error) or type(error).__name__
+        if isinstance(error, OSError):
+            failed = disk_failed("append to the journal", error)
+            self._failed = str(failed)
+            raise failed from error
 
     def _file_for(self, size: int) -> JournalFile:
         """Give the file to append to: the next one if `size` bytes do not fit; the old one loses what it has ahead."""
@@ -183,7 +188,7 @@ class Journal:
             nonce=secrets.token_bytes(NONCE),
         )
         first = render_state(header.nonce, header.first_batch, self._state)
-        self._files[header.number] = create_file(self._disk, header, first)
+        self._files[header.number] = self._last = create_file(self._disk, header, first)
         self._batch += 1
         old.seal()
         return self._last

@@ -2,7 +2,7 @@
 
 Zeros are written ahead so that a sync of appended bytes finds the file's blocks allocated and its length unchanged:
 it then costs one device flush and no metadata. Invariant: zeros are never written over appended bytes (the lock
-and `_filled`).
+and `filled`).
 """
 
 import threading
@@ -22,23 +22,21 @@ class JournalFile:
     def __init__(self, file: File, header: FileHeader, end: int) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._filled = file.size()
+        self.filled = file.size()  # bytes up to which the file is written, with zeros beyond the end
         self._sealed = False
         self.header = header
         self.end = end
 
-    @property
-    def ahead(self) -> int:
-        """Give how many bytes are filled beyond the end."""
-        return self._filled - self.end
+    def append(self, buffers: Sequence[Buffer], size: int) -> int:
+        """Write and sync buffers of `size` bytes together; give the offset of the first.
 
-    def append(self, buffers: Sequence[Buffer]) -> int:
-        """Write and sync; give the offset of the first byte. On OSError the file must not be used any more."""
-        offset, size = self.end, sum([len(each) for each in buffers])
-        if offset + size > self._filled:
+        On OSError the file must not be used any more.
+        """
+        offset = self.end
+        if offset + size > self.filled:
             with self._lock:
                 self._file.write_through(buffers, offset)
-                self._filled = max(self._filled, offset + size)
+                self.filled = max(self.filled, offset + size)
         else:
             self._file.write_through(buffers, offset)
         self.end = offset + size
@@ -49,8 +47,8 @@ class JournalFile:
         with self._lock:
             if self._sealed:
                 return
-            self._file.write((bytes(size),), self._filled)
-            self._filled += size
+            self._file.write((bytes(size),), self.filled)
+            self.filled += size
         self._file.sync()
 
     def seal(self) -> None:
@@ -58,14 +56,14 @@ class JournalFile:
         with self._lock:
             self._sealed = True
             self._file.truncate(self.end)
-            self._filled = self.end
+            self.filled = self.end
         self._file.sync()
 
     def cut(self) -> None:
         """Drop whatever stands behind the end, durably."""
         with self._lock:
             self._file.truncate(self.end)
-            self._filled = self.end
+            self.filled = self.end
         self._file.sync()
 
     def sync(self) -> None:
@@ -74,7 +72,7 @@ class JournalFile:
 
     def size(self) -> int:
         """Give the length with what is filled ahead."""
-        return self._filled
+        return self.filled
 
     def read(self, size: int, offset: int) -> bytes:
         """Read, mapping errors of the disk."""

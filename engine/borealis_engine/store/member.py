@@ -24,6 +24,15 @@ _MAX_VOLUME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose disk it is, and the format in which it is written."""
+
+    format: int
+    member: str
+    cluster_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """What an opened disk holds."""
 
@@ -39,13 +48,7 @@ class Store:
     def recall_volume(self) -> str:
         """Give the volume's configuration as last remembered; empty if none ever was."""
         with disk_errors("reading the volume's configuration"):
-            if VOLUME not in self.disk.list(""):
-                return ""
-            file = self.disk.open(VOLUME)
-            try:
-                return file.read(_MAX_VOLUME, 0).decode()
-            finally:
-                file.close()
+            return read_volume(self.disk)
 
     def remember_volume(self, text: str) -> None:
         """Keep the volume's configuration durably, so that a restart does not fall back behind it."""
@@ -100,16 +103,32 @@ def _replace(disk: Disk, name: str, text: str) -> None:
 
 
 def _check_identity(disk: Disk, *, member: str, cluster_uid: str) -> None:
+    found = read_identity(disk)
+    if found != Identity(format=FORMAT, member=member, cluster_uid=cluster_uid):
+        raise DiskForeign(
+            f"the disk belongs to member {found.member} of cluster {found.cluster_uid} (format {found.format}),"
+            f" not to member {member} of cluster {cluster_uid} (format {FORMAT})"
+        )
+
+
+def read_identity(disk: Disk) -> Identity:
+    """Read the identity file; DiskCorrupt if it says nothing, FileNotFoundError if there is none."""
     file = disk.open(IDENTITY)
     try:
         raw = json.loads(file.read(_MAX_IDENTITY, 0))
-        found = (raw["format"], raw["member"], raw["clusterUid"])
+        return Identity(format=raw["format"], member=raw["member"], cluster_uid=raw["clusterUid"])
     except (KeyError, TypeError, ValueError) as error:
         raise DiskCorrupt(f"{IDENTITY} is unreadable: {error!r}") from error
     finally:
         file.close()
-    if found != (FORMAT, member, cluster_uid):
-        raise DiskForeign(
-            f"the disk belongs to member {found[1]} of cluster {found[2]} (format {found[0]}),"
-            f" not to member {member} of cluster {cluster_uid} (format {FORMAT})"
-        )
+
+
+def read_volume(disk: Disk) -> str:
+    """Give the volume's configuration as last remembered; empty if none ever was."""
+    if VOLUME not in disk.list(""):
+        return ""
+    file = disk.open(VOLUME)
+    try:
+        return file.read(_MAX_VOLUME, 0).decode()
+    finally:
+        file.close()

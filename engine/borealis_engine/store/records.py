@@ -66,16 +66,19 @@ def parse_state(frame: Frame) -> DurableState:
     """Read a STATE frame; DiskCorrupt for anything else."""
     if frame.kind != STATE:
         raise DiskCorrupt(f"a journal file begins with a record of kind {frame.kind}")
-    raw = json.loads(bytes(frame.payload))
-    return DurableState(
-        promised=Epoch(raw["promised"]),
-        owner=raw["owner"],
-        resigned=raw["resigned"],
-        history=_history_in(raw["history"]),
-        flush=Lsn(raw["flush"]),
-        committed_epoch=Epoch(raw["committedEpoch"]),
-        committed=Lsn(raw["committed"]),
-    )
+    try:
+        raw = json.loads(bytes(frame.payload))
+        return DurableState(
+            promised=Epoch(raw["promised"]),
+            owner=raw["owner"],
+            resigned=raw["resigned"],
+            history=_history_in(raw["history"]),
+            flush=Lsn(raw["flush"]),
+            committed_epoch=Epoch(raw["committedEpoch"]),
+            committed=Lsn(raw["committed"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DiskCorrupt(f"unreadable state at {frame.offset}: {error!r}") from error
 
 
 def parts(record: Record) -> Iterator[Part]:

@@ -2,7 +2,8 @@
 
 All files are scanned, whole batches replayed, the torn end of the last batch cut, and everything that was found is
 synced before anything of it is reported (what a killed process wrote may still be in the page cache only). Damage that
-a torn write cannot explain is DiskCorrupt and never repaired by cutting.
+a torn write cannot explain is DiskCorrupt and never repaired by cutting. `admit`, `replay` and `is_torn` change nothing
+on the disk: `inspection` looks with the same eyes.
 """
 
 import secrets
@@ -12,7 +13,7 @@ from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.journal import EMPTY, DurableState, apply
 from borealis_engine.store.disk import Disk
 from borealis_engine.store.errors import DiskCorrupt, disk_errors
-from borealis_engine.store.frames import FILE_HEADER, FileHeader, batches, find_later, scan
+from borealis_engine.store.frames import FileHeader, Frame, batches, find_later, scan
 from borealis_engine.store.index import LogIndex
 from borealis_engine.store.journal import NONCE, Journal, Sizes
 from borealis_engine.store.journal_file import FOLDER, SUFFIX, JournalFile, create_file, open_file
@@ -22,8 +23,8 @@ DEFAULT_SIZES = Sizes()
 
 
 @dataclass(slots=True)
-class _Found:
-    """What the scan has put together so far."""
+class Found:
+    """What the scan has put together so far: state and last batch, where the log lies, the files that hold it."""
 
     state: DurableState = EMPTY
     batch: int = 0
@@ -34,13 +35,19 @@ class _Found:
 def open_journal(disk: Disk, *, member: str, sizes: Sizes = DEFAULT_SIZES) -> Journal:
     """Open the journal of a formatted disk; DiskCorrupt or DiskFailed if it cannot be trusted."""
     with disk_errors("opening the journal"):
-        found = _Found()
+        found = Found()
         listed = disk.list(FOLDER)
         for stray in [name for name in listed if not name.endswith(SUFFIX)]:
             disk.remove(f"{FOLDER}/{stray}")
         names = [name for name in listed if name.endswith(SUFFIX)]
         for name in names:
-            _open_one(found, disk, name, member, last=name == names[-1])
+            file = open_file(disk, name)
+            admit(found, file, member)
+            replay(found, file)
+            if is_torn(found, file, last=name == names[-1]):
+                file.cut()
+            else:
+                file.sync()
         if not found.files:
             raise DiskCorrupt("the journal has no file")
     return Journal(
@@ -54,50 +61,58 @@ def create_journal(disk: Disk, *, member: str) -> None:
     create_file(disk, header, render_state(header.nonce, 1, EMPTY)).close()
 
 
-def _open_one(found: _Found, disk: Disk, name: str, member: str, *, last: bool) -> None:
-    file = open_file(disk, name)
+def admit(found: Found, file: JournalFile, member: str) -> None:
+    """Take a file as the next one, with nothing of it replayed; DiskCorrupt if another one belongs here."""
     header = file.header
     number = max(found.files, default=header.number - 1) + 1
     if header.member != member or header.number != number or header.first_batch != found.batch + 1:
-        raise DiskCorrupt(f"journal file {name} is not the one that belongs here")
+        raise DiskCorrupt(f"journal file {header.number} is not the one that belongs here")
     found.files[header.number] = file
-    _replay(found, file)
-    _check_rest(found, file, last=last)
 
 
-def _replay(found: _Found, file: JournalFile) -> None:
-    """Take over the whole batches of a file, the first of which repeats the state of all before."""
+def replay(found: Found, file: JournalFile) -> None:
+    """Take over the whole batches from `file.end` on and move it behind them; DiskCorrupt leaves all up to there.
+
+    The first batch of a file repeats the state of all before.
+    """
     header = file.header
-    for group in batches(scan(file.read, header.nonce, FILE_HEADER, file.size()), header.first_batch):
+    for group in batches(scan(file.read, header.nonce, file.end, file.size()), found.batch + 1):
+        state = found.state
         for frame in group:
-            if frame.batch == header.first_batch:
-                state = parse_state(frame)
-                if header.number > 1 and len(found.files) > 1 and state != found.state:
-                    raise DiskCorrupt(f"journal file {header.number} does not continue the one before")
-                found.state = state
-                continue
-            record = parse_record(frame)
-            found.index.note(record, found.state, header.number, frame.offset)
-            try:
-                found.state = apply(found.state, record)
-            except SafetyViolated as error:
-                raise DiskCorrupt(f"journal file {header.number} at {frame.offset}: {error}") from error
-        found.batch, file.end = group[-1].batch, group[-1].end
+            state = _after(found, state, header, frame)
+        found.state, found.batch, file.end = state, group[-1].batch, group[-1].end
     if found.batch < header.first_batch:
         raise DiskCorrupt(f"journal file {header.number} has no valid beginning")
 
 
-def _check_rest(found: _Found, file: JournalFile, *, last: bool) -> None:
-    """Look behind the last whole batch: zeros stand there, or (in the last file) its torn successor, which is cut."""
+def _after(found: Found, state: DurableState, header: FileHeader, frame: Frame) -> DurableState:
+    """Give the state after one frame, and note where its log lies."""
+    if frame.batch == header.first_batch:
+        repeated = parse_state(frame)
+        if header.number > 1 and len(found.files) > 1 and repeated != state:
+            raise DiskCorrupt(f"journal file {header.number} does not continue the one before")
+        return repeated
+    record = parse_record(frame)
+    found.index.note(record, state, header.number, frame.offset)
+    try:
+        return apply(state, record)
+    except SafetyViolated as error:
+        raise DiskCorrupt(f"journal file {header.number} at {frame.offset}: {error}") from error
+
+
+def is_torn(found: Found, file: JournalFile, *, last: bool) -> bool:
+    """Look behind the last whole batch: False for zeros, True for its torn successor (in the last file alone).
+
+    DiskCorrupt for anything else: bytes that were durable are damaged.
+    """
     later = find_later(file.read, file.header.nonce, file.end, file.size(), found.batch + 1)
     if later is not None:
         raise DiskCorrupt(f"damage at {file.end} of journal file {file.header.number}, before batch {later.batch}")
     if _zeros(file):
-        file.sync()
-    elif last:
-        file.cut()
-    else:
-        raise DiskCorrupt(f"damage at {file.end} of journal file {file.header.number}, which has a successor")
+        return False
+    if last:
+        return True
+    raise DiskCorrupt(f"damage at {file.end} of journal file {file.header.number}, which has a successor")
 
 
 def _zeros(file: JournalFile) -> bool:
