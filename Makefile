@@ -26,20 +26,21 @@ check: setup  ## format, lint, types, contracts and unit tests, below 90 s
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 -m "not slow and not postgres and not cluster"
 
-test: setup  ## everything but kind: check, 2,000 simulated schedules, real PostgreSQL, whole local clusters
+test: setup  ## everything but kind: check, 10,000 simulated schedules, real PostgreSQL, whole local clusters
 	tools/prepare postgres
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory sim SEEDS=2000
+	$(MAKE) --no-print-directory sim SEEDS=10000
 	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 SEEDS ?= 2000
-sim: setup  ## simulated schedules of the log protocol with their oracle (SEEDS=2000; SEED=n shows one)
-	$(BIN)/python -m borealis_engine.core.testing.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: setup  ## simulated schedules of the log protocol and their oracle (SEEDS=2000; SEED=n shows one; WITHOUT=3-5,9 UNTIL=2)
+	$(BIN)/python -m borealis_engine.core.testing.sim $(if $(SEED),--seed $(SEED) \
+		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(UNTIL),--until $(UNTIL)),--seeds $(SEEDS))
 
-mutants: setup  ## one known bug at a time in the core, and in how many schedules each is caught (SEEDS=300)
+mutants: setup  ## one known bug at a time in the core, and which schedules and scripts catch it (SEEDS=300)
 	$(BIN)/python -m borealis_engine.core.testing.mutation --seeds $(if $(filter command line,$(origin SEEDS)),$(SEEDS),300)
 
 demo: setup  ## a cluster on this machine without Kubernetes: load, a killed writer, the failover (KEEP=1 keeps it)

@@ -80,7 +80,8 @@ class Begin:
     `history[0].image` if it lacks that, from `donor` (a member id that holds the entry already, or empty: the sender
     has uploaded the image and nothing else is needed), then persists the entry and answers `Begun`.
     The last `zeros` bytes below the last entry's start are zeros (padding after a segment switch): no donor holds them.
-    `upto` above the last entry's start tells a late node to pull so far before it answers.
+    `upto` above the last entry's start tells a late node to pull so far before it answers. `stream` numbers the
+    sender's connections to this node, as in `Append`: what a network held back on an older one must not count.
     """
 
     epoch: Epoch
@@ -88,6 +89,7 @@ class Begin:
     donor: str
     zeros: int = 0
     upto: int = 0
+    stream: int = 0
 
 
 class Append(NamedTuple):

@@ -109,7 +109,7 @@ class Node:
     @property
     def feeding(self) -> bool:
         """Whether readers follow the log here: `effects` has news for them after each advance."""
-        return self._serving.feeding
+        return bool(self._serving.feeds)
 
     @property
     def readable(self) -> Lsn:
@@ -141,11 +141,11 @@ class Node:
             except SafetyViolated as error:
                 self.failed(f"safety: {error}")
 
-    def extended(self, conn: Conn, now: float) -> bool:
+    def extended(self, conn: Conn) -> bool:
         """What `steady.extend` gave is durable. True: ack it; False: what is to be said comes out of `effects`."""
         if self._pipe.extended():
             return conn in self._beats and not self.unfit
-        self.persisted(self._pipe.token, now)
+        self.persisted(self._pipe.token)
         self._in_service(lambda: self._ack_synced(conn))
         return False
 
@@ -155,7 +155,7 @@ class Node:
         self._beats.pop(conn, None)
         self._serving.closed(conn)
 
-    def persisted(self, token: int, now: float) -> None:
+    def persisted(self, token: int) -> None:
         """The records of Persist(token) are durable."""
         self._in_service(lambda: self._pipe.persisted(token))
 
@@ -206,7 +206,8 @@ class Node:
         """When `tick` has something to do; None: not before the next input."""
         if self.unfit:
             return None
-        return min((t for t in (self._joining.deadline, self._mark.due) if t is not None), default=None)
+        retry, record = self._joining.deadline, self._mark.due
+        return record if retry is None else retry if record is None else min(retry, record)
 
     def effects(self) -> list[NodeEffect]:
         """Drain what is to be done, in order; all that was taken in since the last drain shares one sync."""
@@ -266,7 +267,7 @@ class Node:
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
             self._stream, self._in_step = 0, False
             self._beats.clear()
-        self._tenure.heard(now)
+        self._tenure.heard_at = now
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
 
     def _resign(self, resign: Resign) -> None:
@@ -282,7 +283,7 @@ class Node:
                 epoch=resign.epoch, promised=before.epoch, owner=before.owner, resigned=before.resigned
             )
             self._pipe.add(withdrawn)
-            self._tenure.heard(before.heard_at)
+            self._tenure.heard_at = before.heard_at
             self._in_step = False
         else:
             self._pipe.add(Resigned(epoch=resign.epoch))
@@ -300,11 +301,11 @@ class Node:
         self._effects.append(Send(conn=conn, message=promise))
 
     def _begin(self, conn: Conn, begin: Begin, now: float) -> None:
-        if self._is_owner(conn, begin.epoch):
+        if self._is_owner(conn, begin.epoch) and self._is_newest(conn, begin.stream):
             if len(begin.history) < 2 or begin.history[-1].epoch != begin.epoch:
                 self._refuse(conn, Reason.UNKNOWN, "a history that does not end with its own reign")
                 return
-            self._tenure.heard(now)
+            self._tenure.heard_at = now
             self._joining.begin(conn, begin, now)
 
     def _is_owner(self, conn: Conn, epoch: Epoch) -> bool:
@@ -318,14 +319,18 @@ class Node:
             return True
         return False
 
+    def _is_newest(self, conn: Conn, stream: int) -> bool:
+        """Whether no later connection of the owner was heard; refused if one was."""
+        if stream < self._stream:
+            self._refuse(conn, Reason.STALE, f"stream {stream} is older than {self._stream}")
+            return False
+        self._stream = stream
+        return True
+
     def _append(self, conn: Conn, append: Append, now: float) -> None:
-        if not self._is_owner(conn, append.epoch):
+        if not self._is_owner(conn, append.epoch) or not self._is_newest(conn, append.stream):
             return
-        if append.stream < self._stream:
-            self._refuse(conn, Reason.STALE, f"stream {append.stream} is older than {self._stream}")
-            return
-        self._stream = append.stream
-        self._tenure.heard(now)
+        self._tenure.heard_at = now
         if append.data and not self._store(conn, append):
             return
         self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
@@ -361,7 +366,7 @@ class Node:
         """Tell what is durable of the promised epoch: nothing before its entry is."""
         held, promised = self._pipe.held, self._pipe.seen.promised
         flush = held.flush if held.epoch == promised else NOWHERE
-        ack = Ack(epoch=promised, flush=flush, beat=beat, feeding=self._serving.feeding)
+        ack = Ack(epoch=promised, flush=flush, beat=beat, feeding=self.feeding)
         self._effects.append(Send(conn=conn, message=ack))
 
     def _refuse(self, conn: Conn, reason: Reason, message: str, config: str = "") -> None:
@@ -391,7 +396,7 @@ class Node:
         if persist is not None:
             self._acking.clear()
             self._effects.append(persist)
-        if self._serving.feeding:
+        if self._serving.feeds:
             told = (self.readable, self.feed_history)
             if told != self._told:
                 self._told = told

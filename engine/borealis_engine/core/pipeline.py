@@ -62,10 +62,9 @@ class Pipeline:
         """
         if self._flying is not None or self._queue:
             return None
-        after = self.held.extended(size)
+        after = self.seen = self.held.extended(size)
         self._token += 1
         self._flying = (after, [], size)
-        self.seen = after
         self.backlog += size
         return after
 

@@ -139,6 +139,7 @@ class Reign:
             donor=donor.id if donor is not None else "",
             zeros=self._zeros,
             upto=upto,
+            stream=peer.stream,
         )
         peer.stage, peer.asked_at = Stage.JOINING, now
         self._emit(SendTo(member=peer.id, message=peer.begin))
@@ -153,11 +154,8 @@ class Reign:
     def receive(self, peer: Peer, message: Message, now: float) -> None:
         """Take an answer of a member."""
         match message:
-            case Ack(epoch=epoch, flush=flush, beat=beat, feeding=feeding):
-                if epoch == self.epoch:
-                    peer.feeding = feeding
-                    peer.answered(beat)
-                    self._acked(peer, flush, now)
+            case Ack():
+                self.acknowledged(peer, message, now)
             case Begun(epoch=epoch, flush=flush):
                 if epoch == self.epoch and self.history:
                     self._begun(peer, flush, now)
@@ -167,6 +165,14 @@ class Reign:
                 self._refused(peer, message, now)
             case _:
                 pass
+
+    def acknowledged(self, peer: Peer, ack: Ack, now: float) -> None:
+        """Take what `peer` says that it holds durably: an ack comes from each member with each commit."""
+        epoch, flush, beat, feeding = ack
+        if epoch == self.epoch:
+            peer.feeding = feeding
+            peer.answered(beat)
+            self._acked(peer, flush, now)
 
     def _promise(self, peer: Peer, promise: Promise, now: float) -> None:
         if promise.promised > self.epoch:

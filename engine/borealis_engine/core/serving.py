@@ -28,7 +28,7 @@ Refuse: TypeAlias = Callable[[Conn, Reason, str], None]
 class Serving:
     """Reads, feeds and images of one node."""
 
-    __slots__ = ("_emit", "_feeds", "_images", "_mark", "_pipe", "_refuse", "_uploads")
+    __slots__ = ("_emit", "_images", "_mark", "_pipe", "_refuse", "_uploads", "feeds")
 
     def __init__(
         self,
@@ -41,18 +41,13 @@ class Serving:
     ) -> None:
         self._pipe, self._mark, self._images, self._emit, self._refuse = pipe, mark, images, emit, refuse
         self._uploads: dict[str, set[Conn]] = {}
-        self._feeds: set[Conn] = set()
+        self.feeds: set[Conn] = set()  # connections of readers who follow the log here
 
     @property
     def readable(self) -> Lsn:
         """End of what readers may be sent: durable here, below D, and not about to be cut."""
         held, seen = self._pipe.held, self._pipe.seen
         return self._mark.here(held) if held is seen else min(self._mark.here(held), self._mark.here(seen))
-
-    @property
-    def feeding(self) -> bool:
-        """Whether readers follow the log here."""
-        return bool(self._feeds)
 
     def serves(self, epoch: Epoch) -> bool:
         """Whether log of `epoch` is here, and not about to be cut (0: log below D never is)."""
@@ -65,7 +60,7 @@ class Serving:
                 self._read(conn, message)
             case Subscribe(start=start):
                 if start == NOWHERE or (self._pipe.held.history and start >= self._pipe.held.start):
-                    self._feeds.add(conn)
+                    self.feeds.add(conn)
                     self._emit(ServeFeed(conn=conn, start=start))
                 else:
                     self._refuse(conn, Reason.UNKNOWN, f"log from {start} is not here")
@@ -100,6 +95,6 @@ class Serving:
 
     def closed(self, conn: Conn) -> None:
         """Forget what `conn` asked for."""
-        self._feeds.discard(conn)
+        self.feeds.discard(conn)
         for waiting in self._uploads.values():
             waiting.discard(conn)

@@ -42,7 +42,8 @@ class Steady:
             return None
         after = self._pipe.extend(size)
         if after is not None:
-            self._tenure.heard(now)
-            mark.announce(epoch, durable, after, now)
+            self._tenure.heard_at = now
+            if durable > mark.lsn:
+                mark.rise(durable, now)
             self._beats[conn] = beat
         return after

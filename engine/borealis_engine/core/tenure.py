@@ -23,21 +23,12 @@ class Before(NamedTuple):
 class Tenure:
     """When the promised owner was heard last. Times are seconds of the node's monotonic clock."""
 
-    __slots__ = ("_heard", "_lease")
+    __slots__ = ("_lease", "heard_at")
 
     def __init__(self, *, lease: float, now: float) -> None:
         self._lease = lease
-        self._heard = now
-
-    def heard(self, now: float) -> None:
-        """The promised owner was heard, or somebody was promised."""
-        self._heard = now
-
-    @property
-    def heard_at(self) -> float:
-        """When the owner was heard last."""
-        return self._heard
+        self.heard_at = now  # when the promised owner was heard last, or somebody was promised
 
     def over(self, state: DurableState, now: float) -> bool:
         """Whether the promised owner needs no longer be respected."""
-        return not state.promised or state.resigned or now - self._heard >= self._lease
+        return not state.promised or state.resigned or now - self.heard_at >= self._lease

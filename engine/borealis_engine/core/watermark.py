@@ -29,9 +29,14 @@ class Watermark:
         if held.epoch != epoch or lsn < held.history[-1].start:
             return  # an owner that is not established yet has no D
         if (epoch, lsn) > (self.epoch, self.lsn):
-            self.epoch, self.lsn = epoch, lsn
-            if self.due is None:
-                self.due = now + RECORD_S
+            self.epoch = epoch
+            self.rise(lsn, now)
+
+    def rise(self, lsn: Lsn, now: float) -> None:
+        """Take a higher D of the same epoch."""
+        self.lsn = lsn
+        if self.due is None:
+            self.due = now + RECORD_S
 
     def here(self, state: DurableState) -> Lsn:
         """How far D goes in the log of `state`."""

@@ -137,8 +137,9 @@ class Writer:
             return
         message = envelope.message
         if type(message) is Ack and self._reign is not None:
-            self._reign.receive(peer, message, now)
-            self._settle(self._reign, now)
+            self._reign.acknowledged(peer, message, now)
+            if not self._established:
+                self._settle(self._reign, now)
             return
         if isinstance(message, Refused) and message.reason is Reason.CONFIG:
             self._learn(message.config)

@@ -117,11 +117,11 @@ class Port:
             thread = self._thread(line, self._greet)
         thread.start()
 
-    def relieve(self, conn: Conn, hanging: threading.Thread) -> None:
-        """Let another thread read a connection if its reader is the one that hangs."""
+    def relieve(self, conn: Conn, hanging: int) -> None:
+        """Let another thread read a connection if its reader is the one that hangs, named by its `ident`."""
         with self._lock:
             line = self._lines.get(conn)
-            if line is None or line.reader is not hanging or not line.busy or self._stopped:
+            if line is None or line.reader is None or line.reader.ident != hanging or not line.busy or self._stopped:
                 return
             line.busy = False
             thread = self._thread(line, self._read)

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, ParamSpec, TypeAlias, assert_never
 
 from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.core.effects import (
@@ -57,6 +57,7 @@ BACKLOG_HIGH: Final = 32 << 20  # bytes waiting for the disk before nobody is re
 BACKLOG_LOW: Final = 8 << 20
 HANG_S: Final = 0.1  # a connection whose reader is in the disk for longer gets another reader
 
+P = ParamSpec("P")
 Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage  # what waits for a disk or a peer
 
 
@@ -76,7 +77,7 @@ class Shell:
         self._fill_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
         self._filling = False
         self._streams: dict[Conn, Stream] = {}
-        self._syncing: tuple[Conn, threading.Thread, float] | None = None  # whose reader is in the disk since when
+        self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving = Serving(self)
@@ -123,18 +124,19 @@ class Shell:
             after = node.steady.extend(conn, epoch, number, lsn, durable, beat, len(data), self.clock.now())
         if after is None:
             return False
-        if not self._sync(conn, len(data), lambda: store.journal.extend(lsn, data, after)):
+        if not self._sync(conn, len(data), store.journal.extend, lsn, data, after):
             return True
-        work: list[Work] = []
         with self.lock:
-            steady = node.extended(conn, self.clock.now())
+            steady, feeding = node.extended(conn), node.feeding
             if steady:
-                stream.send(Ack(epoch, after.flush, beat, node.feeding))
-            if node.feeding or not steady:
-                work = self._carry_out()
+                stream.send(Ack(epoch, after.flush, beat, feeding))
+            work = self._carry_out() if feeding or not steady else None
+            if work is not None:
                 self.changed.notify_all()
-        self._work_off(work, conn)
-        self._fill_ahead()
+        if work:
+            self._work_off(work, conn)
+        if store.journal.wants_fill:
+            self._fill_ahead(store)
         return True
 
     def closed(self, conn: Conn) -> None:
@@ -239,22 +241,23 @@ class Shell:
         """Write and sync, for the reader of `conn` or a background thread; give what the node wants next."""
         store, before = self.store, self.node.durable
         size = sum(len(record.data) for record in persist.records if isinstance(record, Logged))
-        if store is None or not self._sync(conn, size, lambda: store.journal.append(persist.records)):
+        if store is None or not self._sync(conn, size, store.journal.append, persist.records):
             return []
         with self.lock:
-            self.node.persisted(persist.token, self.clock.now())
+            self.node.persisted(persist.token)
             work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
-        self._fill_ahead()
+        if store.journal.wants_fill:
+            self._fill_ahead(store)
         return work
 
-    def _sync(self, conn: Conn | None, size: int, write: Callable[[], None]) -> bool:
+    def _sync(self, conn: Conn | None, size: int, write: Callable[P, None], *args: P.args, **named: P.kwargs) -> bool:
         """Make `size` bytes of log durable, in the reader of `conn` if there is one; False: that failed for good."""
         began = time.monotonic()
-        self._syncing = (conn, threading.current_thread(), began) if conn is not None else None
+        self._syncing = (conn, threading.get_ident(), began) if conn is not None else None
         try:
-            write()
+            write(*args, **named)
         except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
             self.fail(error)
             return False
@@ -276,16 +279,16 @@ class Shell:
         if after.epoch != epoch:
             log.info("entered an epoch", extra={"epoch": after.epoch, "lsn": after.flush})
 
-    def _fill_ahead(self) -> None:
-        if self.store is not None and self.store.journal.wants_fill and not self._filling:
+    def _fill_ahead(self, store: Store) -> None:
+        if not self._filling:
             self._filling = True
-            self._in_background(self._fill_thread, self._fill)
+            self._in_background(self._fill_thread, lambda: self._fill(store))
 
-    def _fill(self) -> None:
+    def _fill(self, store: Store) -> None:
         """Write zeros ahead."""
         try:
-            while self.store is not None and self.store.journal.wants_fill:
-                self.store.journal.fill()
+            while store.journal.wants_fill:
+                store.journal.fill()
         except StoreError as error:
             self.fail(error)
         finally:

@@ -37,6 +37,7 @@ class Stream:
         self._tls = endpoint.tls.server.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._lock = threading.Lock()  # of the TLS state and of the order of what is sent
         self._decoder = Decoder()
+        self.between_frames = True  # whether what comes next begins a frame
         self._chunk = memoryview(bytearray(CHUNK))
         self._reason = ""
         sock.setblocking(True)
@@ -89,14 +90,11 @@ class Stream:
                 return data
         raise Disconnected(self._reason)
 
-    @property
-    def between_frames(self) -> bool:
-        """Tell whether what comes next begins a frame."""
-        return not self._decoder.pending
-
     def decode(self, data: bytes) -> list[Envelope]:
         """Give the envelopes that `data` completes; ProtocolError for what is none."""
-        return self._decoder.receive_data(data)
+        envelopes = self._decoder.receive_data(data)
+        self.between_frames = not self._decoder.pending
+        return envelopes
 
     def _receive(self) -> int:
         try:
@@ -111,8 +109,8 @@ class Stream:
         pieces = []
         try:
             while True:
-                pieces.append(self._tls.read(RECORD))
-                if not self._incoming.pending and not self._tls.pending():
+                pieces.append(self._tls.read(RECORD))  # a record at a time, whole
+                if not self._incoming.pending:
                     break
         except ssl.SSLWantReadError:
             pass  # the rest of a record is still to come
@@ -151,13 +149,13 @@ class Stream:
         try:
             for buffer in encode(message, endpoint.generation(), endpoint.identity):
                 self._tls.write(buffer)
-            self._flush(flags)
+            self._sock.sendall(self._outgoing.read(), flags)
         except OSError as error:  # ssl.SSLError is an OSError
             self.close("the peer does not read" if isinstance(error, BlockingIOError) else str(error))
 
-    def _flush(self, flags: int = 0) -> None:
+    def _flush(self) -> None:
         if data := self._outgoing.read():
-            self._sock.sendall(data, flags)
+            self._sock.sendall(data)
 
     def close(self, reason: str) -> None:
         """End the connection, whoever waits on it included; closing twice is harmless."""

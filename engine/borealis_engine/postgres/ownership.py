@@ -168,8 +168,9 @@ class Ownership:
     def _carry_out(self) -> None:
         for effect in self._core.effects():
             self._do(effect)
-        if self._core.announce_at != self._announce_at:
-            self._set_announcer(self._core.announce_at)
+        announce_at = self._core.announce_at
+        if announce_at != self._announce_at:
+            self._set_announcer(announce_at)
 
     def _set_announcer(self, when: float | None) -> None:
         if self._announcer is not None:

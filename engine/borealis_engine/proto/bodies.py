@@ -116,7 +116,7 @@ def _row(kind: type[Any], form: str = "", *fixed: str, data: bool = False, **var
 LAYOUTS: Final[dict[int, Layout]] = {
     1: _row(m.Canvass, "Q", "epoch", owner=_TEXT),
     2: _row(m.Solicit, "Q", "epoch", owner=_TEXT),
-    3: _row(m.Begin, "QQQ", "epoch", "zeros", "upto", history=_HISTORY, donor=_TEXT),
+    3: _row(m.Begin, "QQQQ", "epoch", "zeros", "upto", "stream", history=_HISTORY, donor=_TEXT),
     4: _row(m.Append, "QQQQQ", "epoch", "stream", "lsn", "durable", "beat", data=True),
     5: _row(m.Resign, "Q?", "epoch", "void", owner=_TEXT),
     6: _row(m.Read, "QQQ", "epoch", "start", "upto"),

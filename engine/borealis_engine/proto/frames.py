@@ -17,7 +17,7 @@ from borealis_engine.proto.bodies import LAYOUTS, TYPES, Buffer, decode_body, en
 from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
 
 MAGIC: Final = b"BRLS"
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_BODY: Final = 8 * 1024 * 1024  # bytes; senders cut data into pieces of PIECE
 PIECE: Final = 1024 * 1024  # bytes of data in one frame, at most, by convention
 _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC
@@ -28,6 +28,7 @@ APPEND: Final = TYPES[Append]
 ACK: Final = TYPES[Ack]
 _APPEND: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + LAYOUTS[APPEND].form.format[1:])
 _ACK: Final = struct.Struct(_HEADER.format + _CRC.format[1:] + LAYOUTS[ACK].form.format[1:])
+HEADERS: Final = 4096  # remembered: acks have few, appends one for each size and member
 IDENTITIES: Final = 256  # remembered in both forms: a connection carries the same two all the time
 
 
@@ -40,11 +41,18 @@ def encode(message: Message, generation: int, sender: str, recipient: str = "") 
     size = len(head) + len(data)
     if size > MAX_BODY:
         raise ValueError(f"a body of {size} bytes; at most {MAX_BODY} may be sent")
-    header = _HEADER.pack(MAGIC, VERSION, number, 0, generation, _identity(sender), _identity(recipient), size)
-    crc = crc32c(head, crc32c(header))
+    header, crc = _header(number, generation, sender, recipient, size)
+    crc = crc32c(head, crc)
     if not data:
         return [header + _CRC.pack(crc) + head]
     return [header + _CRC.pack(crc32c(data, crc)) + head, data]
+
+
+@lru_cache(maxsize=HEADERS)
+def _header(number: int, generation: int, sender: str, recipient: str, size: int) -> tuple[bytes, int]:
+    """Give the header up to its checksum, and the checksum of that much."""
+    header = _HEADER.pack(MAGIC, VERSION, number, 0, generation, _identity(sender), _identity(recipient), size)
+    return header, crc32c(header)
 
 
 @lru_cache(maxsize=IDENTITIES)

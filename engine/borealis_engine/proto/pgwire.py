@@ -7,8 +7,7 @@ wire is checked before it is believed, so a stranger on the socket cannot make a
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from borealis_engine.contract.volume import Lsn
 
@@ -34,16 +33,14 @@ class WireError(ValueError):
     """The peer broke the protocol; the connection is of no more use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class Packet(NamedTuple):
     """One message: its type byte and body."""
 
     kind: bytes
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandbyStatus:
+class StandbyStatus(NamedTuple):
     """What a receiver has written, flushed and applied (`r`)."""
 
     write: Lsn
@@ -52,8 +49,7 @@ class StandbyStatus:
     reply_requested: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XLogData:
+class XLogData(NamedTuple):
     """WAL bytes at `lsn` (`w`)."""
 
     lsn: Lsn
@@ -61,8 +57,7 @@ class XLogData:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keepalive:
+class Keepalive(NamedTuple):
     """A sender's sign of life (`k`)."""
 
     wal_end: Lsn

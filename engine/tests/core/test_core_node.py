@@ -66,7 +66,7 @@ class Harness:
         out: list[NodeEffect] = []
         while self.persist is not None:
             token, self.persist = self.persist.token, None
-            self.node.persisted(token, self.now)
+            self.node.persisted(token)
             out += self.drain()
         return out
 
@@ -175,7 +175,7 @@ def test_an_ack_comes_after_the_sync_and_covers_only_what_was_synced(member: Har
     member.give(member.append(2, 1103, b"de"))  # goes with the next sync
     assert member.persist is not None
     token, member.persist = member.persist.token, None
-    member.node.persisted(token, member.now)
+    member.node.persisted(token)
     assert sent(member.drain()) == [m.Ack(epoch=Epoch(2), flush=Lsn(1103), beat=7)]
     assert sent(member.sync()) == [m.Ack(epoch=Epoch(2), flush=Lsn(1105), beat=7)]
 
@@ -262,6 +262,17 @@ def test_a_node_that_is_behind_pulls_and_pads_and_pulls_on(member: Harness) -> N
     assert not member.node.catching_up
 
 
+def test_a_begin_of_an_older_connection_does_not_take_the_place_of_the_newer_one(member: Harness) -> None:
+    """Its answer would go to a connection that is gone, and the writer would wait for ever (seed 2243)."""
+    member.now += LEASE
+    member.promise(3, "b")
+    third = (*SECOND, m.Reign(epoch=Epoch(3), start=Lsn(1160)))
+    [pull] = [e for e in member.give(begin(third, donor="m4", stream=2)) if isinstance(e, Pull)]
+    assert reason(member.ask(begin(third, donor="m5", stream=1))) is m.Reason.STALE
+    member.node.pulled(pull.token, Lsn(1100), b"p" * 60, member.now)
+    assert sent(member.drain() + member.sync()) == [m.Begun(epoch=Epoch(3), flush=Lsn(1160))]
+
+
 def test_current_is_what_the_reign_has_shown(member: Harness) -> None:
     member.ask(member.append(2, 1100, durable=1100))
     assert not member.node.catching_up
@@ -344,7 +355,7 @@ def test_after_a_failed_disk_nothing_is_acked(member: Harness) -> None:
     member.give(member.append(2, 1100, b"abc"))
     member.node.failed("I/O error")
     assert [type(e) for e in member.drain()] == [OutOfService]
-    member.node.persisted(99, member.now)
+    member.node.persisted(99)
     assert member.drain() == []
     assert reason(sent(member.give(member.append(2, 1103, b"d")))) is m.Reason.UNFIT
 

@@ -57,7 +57,7 @@ class Walker:
     def _extended(self, conn: int, append: m.Append, after: DurableState) -> None:
         self.disk = apply(self.disk, Logged(append.lsn, append.data))
         assert self.disk == after
-        if self.node.extended(Conn(conn), self.now):
+        if self.node.extended(Conn(conn)):
             self.said.append((conn, m.Ack(append.epoch, after.flush, append.beat, self.node.feeding)))
         self._drain()
 
@@ -73,7 +73,7 @@ class Walker:
 
     def _persisted(self, persist: Persist) -> None:
         self.disk = replay(persist.records, self.disk)
-        self.node.persisted(persist.token, self.now)
+        self.node.persisted(persist.token)
         self._drain()
 
 
@@ -142,6 +142,6 @@ def test_a_node_out_of_service_goes_no_way() -> None:
     for beat, what in enumerate(["next", "sync", "next"], 1):
         step(walker, what, beat)
     walker.node.failed("the disk broke")
-    assert not walker.node.extended(Conn(1), walker.now)
+    assert not walker.node.extended(Conn(1))
     step(walker, "next", 4)
     assert walker.taken == 1

@@ -18,7 +18,7 @@ NOWHERE = m.Position(history=(), flush=Lsn(0))
 SAMPLES: list[m.Message] = [
     m.Canvass(epoch=Epoch(2), owner="a"),
     m.Solicit(epoch=Epoch(2), owner="0123456789abcdef"),
-    m.Begin(epoch=Epoch(7), history=HISTORY, donor="m1", zeros=12, upto=Lsn(99)),
+    m.Begin(epoch=Epoch(7), history=HISTORY, donor="m1", zeros=12, upto=Lsn(99), stream=3),
     m.Append(epoch=Epoch(7), stream=3, lsn=Lsn(5), durable=Lsn(4), data=b"wal" * 50, beat=9),
     m.Append(epoch=Epoch(7), stream=3, lsn=Lsn(5), durable=Lsn(4), data=b""),
     m.Resign(epoch=Epoch(7), owner="agent", void=True),

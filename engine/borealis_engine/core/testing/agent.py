@@ -37,16 +37,16 @@ class Agent:
         name: str,
         setting: Setting,
         nodes: dict[MemberId, Storage],
-        writer_type: type[Writer] = Writer,
     ) -> None:
         self.name = name
         self.reigning = False
+        self.owner = ""  # identity of the incarnation that has a writer
         self.writer: Writer | None = None
         self.busy = True  # its clients write
-        self._config, self._lease = setting.config, setting.lease
+        self.config = setting.config  # as far as it knows
+        self._lease = setting.lease
         self._world, self._network, self._oracle = setting.world, setting.network, setting.oracle
         self._nodes = nodes
-        self._writer_type = writer_type
         self._links: dict[MemberId, Link] = {}
         self._members: dict[Link, MemberId] = {}
         self._unsent = b""  # written by PostgreSQL, not taken by the log writer yet
@@ -59,11 +59,6 @@ class Agent:
     # --- life ---------------------------------------------------------------------------
 
     @property
-    def owner(self) -> str:
-        """Identity of this incarnation."""
-        return f"{self.name}.{self._life}"
-
-    @property
     def lease_until(self) -> float:
         """True time until which this instance believes it may serve; 0 if it does not reign."""
         return self.clock.true(self.writer.lease_until) if self.writer is not None and self.reigning else 0.0
@@ -72,10 +67,11 @@ class Agent:
         """Campaign, if it does not already."""
         if self.writer is None:
             self._life += 1
+            self.owner = f"{self.name}.{self._life}"
             self._world.note(self.name, "campaigns as", self.owner)
             self.clock = Clock(self._world)
-            self.writer = self._writer_type(
-                config=self._config,
+            self.writer = Writer(
+                config=self.config,
                 owner=self.owner,
                 lease=self._lease,
                 scan=wal.scan,
@@ -153,12 +149,13 @@ class Agent:
             self._drain()
 
     def _drain(self) -> None:
-        while self.writer is not None and (effects := self.writer.effects()):
+        writer = self.writer
+        while writer is not None and (effects := writer.effects()):
             for effect in effects:
-                self._carry_out(self.writer, effect)
+                self._carry_out(writer, effect)
                 if self.writer is None:
                     return
-        if self.writer is not None and (due := self.writer.announce_at) is not None and due != self._announce_at:
+        if writer is not None and (due := writer.announce_at) is not None and due != self._announce_at:
             self._announce_at = due
             self._world.at(self.clock.true(due), self._announce, self._life, due)
 
@@ -190,16 +187,15 @@ class Agent:
                     self._end()
             case Waiting(reason=reason):
                 self._world.note(self.name, "waits:", reason)
-            case ConfigLearned():
-                pass
+            case ConfigLearned(config=config):
+                self.config = config
 
     def _send(self, member: MemberId, message: m.Message) -> None:
         if isinstance(message, m.Begin):
-            self._oracle.began(self.owner, message.epoch, message.history)
+            self._oracle.began(self.owner, message.epoch, message.history, self.config.generation)
         link = self._links.get(member)
         if link is not None:
-            generation = self._config.generation
-            link.to_server(m.Envelope(generation=generation, sender=self.owner, recipient=member, message=message))
+            link.to_server(m.Envelope(self.config.generation, self.owner, member, message))
 
     # --- the fake PostgreSQL -------------------------------------------------------------------------------
 

@@ -12,26 +12,29 @@ class Clockwork:
     def __init__(self, seed: int, *, trace: bool = False) -> None:
         self.now = 0.0
         self.random = Random(seed)
-        self.steps = 0
         self._trace = trace
-        self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
 
-    def at(self, when: float, do: Callable[..., None], *args: object) -> None:
+    @property
+    def steps(self) -> int:
+        """How many things were done."""
+        return self._count - len(self._queue)
+
+    def at(self, when: float, do: Callable[..., object], *args: object) -> None:
         """Do something at a time, not before what is due earlier or was asked for before."""
         self._count += 1
-        heapq.heappush(self._queue, (max(when, self.now), self._count, do, args))
+        heapq.heappush(self._queue, (when if when > self.now else self.now, self._count, do, args))
 
-    def after(self, delay: float, do: Callable[..., None], *args: object) -> None:
+    def after(self, delay: float, do: Callable[..., object], *args: object) -> None:
         """Do something in a while."""
         self.at(self.now + delay, do, *args)
 
     def run(self, until: float) -> None:
         """Let time go on."""
-        queue = self._queue
+        queue, pop = self._queue, heapq.heappop
         while queue and queue[0][0] <= until:
-            self.now, _, do, args = heapq.heappop(queue)
-            self.steps += 1
+            self.now, _, do, args = pop(queue)
             do(*args)
         self.now = until
 

@@ -1,39 +1,54 @@
 """What goes wrong in a schedule: crashes of nodes and instances, zones, everything; partitions; frozen connections.
 
-All faults end before `Faults.until`; then the world has to recover by itself.
+All faults end at the time that the plan says; then the world has to recover by itself.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 
-from borealis_engine.core.testing.agent import Agent
-from borealis_engine.core.testing.clockwork import Clockwork
-from borealis_engine.core.testing.network import Network
+from borealis_engine.core.testing.plan import FAULTS_S, Plan
+from borealis_engine.core.testing.scene import Scene
+from borealis_engine.core.testing.scripts import SCRIPTS
 from borealis_engine.core.testing.storage import Storage
 
 
 class Faults:
     """Draws a schedule of faults and lets them happen."""
 
-    def __init__(
-        self, *, world: Clockwork, network: Network, nodes: list[Storage], agents: list[Agent], until: float
-    ) -> None:
-        self._world, self._network, self._nodes, self._agents, self._until = world, network, nodes, agents, until
-        random = world.random
+    def __init__(self, scene: Scene, plan: Plan) -> None:
+        self.happened: list[int] = []  # their numbers
+        self._world, self._network, self._until = scene.world, scene.network, plan.until
+        self._nodes, self._agents = scene.nodes, scene.agents
+        if plan.script:
+            SCRIPTS[plan.script](scene)
+        else:
+            self._draw(plan)
+        self._world.at(plan.until, self._end)
+
+    def _draw(self, plan: Plan) -> None:
+        world, random = self._world, self._world.random
         kinds: list[Callable[[], None]] = [
             self._node, self._node, self._zone, self._agent, self._agent, self._outage, self._quick_restart,
             self._partition, self._isolate, self._freeze, self._freeze_owner, self._hand_over, self._rival,
         ]  # fmt: skip
         chosen = random.sample(kinds, random.randint(3, len(kinds)))
-        for _ in range(random.randint(4, 14)):
-            world.at(random.uniform(0.1, until), random.choice(chosen))
-        for agent in agents:
+        drawn = [(random.uniform(0.1, FAULTS_S), random.choice(chosen)) for _ in range(random.randint(4, 14))]
+        for number, (when, fault) in enumerate(sorted(drawn, key=itemgetter(0)), 1):
+            if number not in plan.without and when < plan.until:
+                world.at(when, self._happen, number, fault)
+        for agent in self._agents:
             world.at(random.uniform(0, 0.3), agent.promote)
-        world.at(until, self.end)
 
-    def end(self) -> None:
+    def _happen(self, number: int, fault: Callable[[], None]) -> None:
+        self.happened.append(number)
+        self._world.note("faults", f"{number}:", fault.__name__.strip("_"))
+        fault()
+
+    def _end(self) -> None:
         """Repair everything."""
         self._world.note("faults", "end")
         self._network.blocked.clear()
+        self._network.late = None
         for node in self._nodes:
             node.start()
 

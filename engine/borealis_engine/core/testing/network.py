@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from borealis_engine.core.effects import Conn
-from borealis_engine.core.messages import Envelope, GetImage, Read, Subscribe
+from borealis_engine.core.messages import Envelope, GetImage, Message, Read, Subscribe
 from borealis_engine.core.testing.clockwork import Clockwork
 
 
@@ -41,6 +41,7 @@ class Network:
         self.delay = world.random.choice((0.001, 0.004, 0.02))
         self.repeats = world.random.random() < 0.3
         self.links: set[Link] = set()
+        self.late: Callable[[Link, Message], float] | None = None  # when a message arrives at the earliest
         self._conns = 0
 
     def cut(self, one: str, other: str) -> bool:
@@ -83,14 +84,19 @@ class Link:
     def to_server(self, envelope: Envelope) -> None:
         """Send a request."""
         if self.client_open:
+            if self.network.late is not None:
+                self._arrival[0] = max(self._arrival[0], self.network.late(self, envelope.message))
             self._schedule(0, self._at_server, envelope)
-            repeatable = not isinstance(envelope.message, Read | Subscribe | GetImage)  # those open a stream
-            if repeatable and self.network.repeats and self.network.world.random.random() < 0.01:
+            if not self.network.repeats or isinstance(envelope.message, Read | Subscribe | GetImage):
+                return  # those open a stream
+            if self.network.world.random.random() < 0.01:
                 self._schedule(0, self._at_server, envelope)
 
     def to_client(self, envelope: Envelope) -> None:
         """Send an answer."""
         if self.server_open:
+            if self.network.late is not None:
+                self._arrival[1] = max(self._arrival[1], self.network.late(self, envelope.message))
             self._schedule(1, self._at_client, envelope)
 
     def close(self) -> None:
@@ -113,11 +119,11 @@ class Link:
             self._schedule(1, self._end_at_client)
 
     def _schedule(self, way: int, do: Callable[..., None], *args: object) -> None:
-        world = self.network.world
-        delay = world.random.random() * 2 * self.network.delay
-        arrival = max(self._arrival[way], world.now + delay, self.frozen_until)
-        self._arrival[way] = arrival
-        world.at(arrival, do, *args)
+        network = self.network
+        world = network.world
+        when = world.now + world.random.random() * 2 * network.delay
+        self._arrival[way] = when = max(when, self._arrival[way], self.frozen_until)
+        world.at(when, do, *args)
 
     def _at_server(self, envelope: Envelope) -> None:
         if self._passes() and self.server_open:
@@ -128,7 +134,8 @@ class Link:
             self.client.answer(self, envelope)
 
     def _passes(self) -> bool:
-        if self.network.cut(self.client.name, self.server.name):
+        network = self.network
+        if network.blocked and network.cut(self.client.name, self.server.name):
             self.break_off()
         return not self.broken
 

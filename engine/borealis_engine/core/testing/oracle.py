@@ -24,6 +24,7 @@ class Oracle:
     def __init__(self) -> None:
         self.disks: Mapping[str, Disk] = {}
         self.agents: Sequence[Agent] = ()
+        self.generation = 0  # of the nodes' configuration
         self.truth = bytearray()
         self.image = ""
         self.elections = 0
@@ -46,8 +47,9 @@ class Oracle:
         """Somebody made an image 0."""
         self._images[image] = log
 
-    def began(self, owner: str, epoch: int, history: History) -> None:
+    def began(self, owner: str, epoch: int, history: History, generation: int) -> None:
         """Somebody acts as the owner of an epoch."""
+        require(generation == self.generation, "only who knows the membership is elected", owner, generation)
         require(self._owners.setdefault(epoch, owner) == owner, "an epoch has one owner", epoch, owner)
         if epoch in self._histories:
             require(self._histories[epoch] == history, "an epoch has one start", epoch, history)

@@ -1,74 +1,95 @@
-"""Runs many schedules on all cores, or one with its trace: `python -m borealis_engine.core.testing.sim --help`."""
+"""Runs many schedules on all cores, or one with its trace: `python -m borealis_engine.core.testing.sim --help`.
+
+Of one that fails a smaller one that fails is sought, and its trace is shown.
+"""
 
 import argparse
 import os
 import sys
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import reduce
 from operator import add
+from typing import TypeVar
 
-from borealis_engine.core.testing.world import Totals, run
+from borealis_engine.core.testing.attempt import Outcome, attempt, shrink
+from borealis_engine.core.testing.plan import FAULTS_S, Plan, numbers
+from borealis_engine.core.testing.world import Totals
 
+T = TypeVar("T")
+R = TypeVar("R")
 SHOWN = ("elections", "truncations", "crashes", "acked_bytes")
-
-
-def attempt(seed: int) -> tuple[int, Totals, str]:
-    """Run one schedule: (seed, totals, what went wrong or empty)."""
-    try:
-        return seed, run(seed), ""
-    except Exception as error:  # noqa: BLE001 - whatever a schedule raises is its finding
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return seed, Totals(), f"{type(error).__name__}: {error} ({place.name}:{place.lineno})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; the exit code is 0 if every schedule kept the rules and they were worth something together."""
     options = _parse(argv)
-    if options.seed is not None:
-        print(run(options.seed, trace=True))  # noqa: T201
-        return 0
+    if options.seed is None:
+        return _many(range(options.first, options.first + options.seeds), options.jobs)
+    plan = Plan(seed=options.seed, without=options.without, until=options.until)
+    outcome = attempt(plan)
+    if outcome.failure and plan == Plan(seed=plan.seed):
+        outcome = shrink(outcome)
+    return _show(outcome)
+
+
+def _many(seeds: range, jobs: int) -> int:
     began = time.monotonic()
-    totals, failures = _run_all(range(options.first, options.first + options.seeds), options.jobs)
-    for seed, failure in failures[:20]:
-        print(f"seed {seed}: {failure}", file=sys.stderr)  # noqa: T201
-    shown = " ".join(f"{name}={getattr(totals, name)}" for name in SHOWN)
+    outcomes = list(spread(attempt, (Plan(seed=seed) for seed in seeds), jobs, 10))
     spent = time.monotonic() - began
+    totals, failures = reduce(add, (o.totals for o in outcomes), Totals()), [o for o in outcomes if o.failure]
+    for failed in failures[:20]:
+        print(f"{failed.plan}: {failed.failure}", file=sys.stderr)  # noqa: T201
+    if failures:
+        _show(shrink(failures[0]))
+    shown = " ".join(f"{name}={getattr(totals, name)}" for name in SHOWN)
     print(  # noqa: T201
-        f"sim: {options.seeds} seeds in {spent:.0f} s: {shown} fed_bytes={totals.fed_bytes} "
+        f"sim: {len(seeds)} seeds in {spent:.0f} s: {shown} fed_bytes={totals.fed_bytes} "
         f"committed={totals.committed} failures={len(failures)}"
     )
-    if failures:
-        print(f"sim: see one with SEED={failures[0][0]}", file=sys.stderr)  # noqa: T201
     idle = [name for name in SHOWN if not getattr(totals, name)]
     if idle:
         print(f"sim: nothing was tried: {', '.join(idle)}", file=sys.stderr)  # noqa: T201
-    return 1 if failures or idle or totals.committed * 2 < options.seeds else 0
+    return 1 if failures or idle or totals.committed * 2 < len(seeds) else 0
 
 
-def _run_all(seeds: range, jobs: int) -> tuple[Totals, list[tuple[int, str]]]:
+def spread(work: Callable[[T], R], items: Iterable[T], jobs: int, chunk: int = 1) -> Iterator[R]:
+    """Do `work` on each item in so many processes; the results come in order."""
     if jobs == 1:
-        results = [attempt(seed) for seed in seeds]
+        yield from map(work, items)
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            results = list(pool.map(attempt, seeds, chunksize=10))
-    totals = reduce(add, (totals for _, totals, _ in results), Totals())
-    return totals, [(seed, failure) for seed, _, failure in results if failure]
+            yield from pool.map(work, items, chunksize=chunk)
+
+
+def _show(outcome: Outcome) -> int:
+    """Run it once more with a trace; the exit code is 0 if it kept the rules."""
+    attempt(outcome.plan, trace=True)
+    if not outcome.failure:
+        print(outcome.totals)  # noqa: T201
+        return 0
+    print(outcome.failure)  # noqa: T201
+    print(f"sim: {len(outcome.faults)} faults; again with: make sim {outcome.plan}", flush=True)  # noqa: T201
+    return 1
+
+
+def parser(prog: str, description: str, *, seeds: int) -> argparse.ArgumentParser:
+    """Give the options that all commands over many schedules have."""
+    options = argparse.ArgumentParser(prog=prog, description=description)
+    options.add_argument("--seeds", type=int, default=seeds, help="how many schedules (default %(default)s)")
+    options.add_argument("--first", type=int, default=0, help="number of the first one (default %(default)s)")
+    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
+    return options
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="sim",
-        description="Seeded simulation of the log protocol: elections, recovery, faults, and the oracle over them.",
-        epilog="example: python -m borealis_engine.core.testing.sim --seeds 2000",
-    )
-    parser.add_argument("--seeds", type=int, default=2000, help="how many schedules (default %(default)s)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first one (default %(default)s)")
-    parser.add_argument("--seed", type=int, help="run only this one, with a trace")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default %(default)s)")
-    return parser.parse_args(argv)
+    about = "Seeded simulation of the log protocol: elections, recovery, faults, and the oracle over them."
+    options = parser("sim", about, seeds=2000)
+    options.add_argument("--seed", type=int, help="run only this one, with a trace; if it fails, a smaller one")
+    options.add_argument("--without", type=numbers, default=frozenset(), help="faults of it to leave out, as 3-5,9")
+    options.add_argument("--until", type=float, default=FAULTS_S, help="seconds of faults (default %(default)s)")
+    return options.parse_args(argv)
 
 
 if __name__ == "__main__":

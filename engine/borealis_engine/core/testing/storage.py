@@ -68,7 +68,6 @@ class Storage:
         *,
         member: Member,
         setting: Setting,
-        node_type: type[Node] = Node,
     ) -> None:
         self.name, self.zone, self.id = member.name, member.zone, member.id
         self.up = False
@@ -76,11 +75,11 @@ class Storage:
         self.peers: dict[MemberId, Storage] = {}
         self.crashes = 0
         self._config, self._lease = setting.config, setting.lease
-        self._world, self._network, self._node_type = setting.world, setting.network, node_type
+        self._world, self._network = setting.world, setting.network
         self._links: dict[Conn, Link] = {}
         self._pulls: dict[int, tuple[Link, Callable[[m.Message], None]]] = {}
         self._feeds: dict[Conn, Feed] = {}
-        self._slow = setting.world.random.choice((0.0003, 0.0003, 0.002, 0.02))  # seconds for a sync
+        self.slow = setting.world.random.choice((0.0003, 0.0003, 0.002, 0.02))  # seconds for a sync
         self._life = 0
         self._extending: tuple[Link, m.Append, DurableState]
         self.start()
@@ -92,7 +91,7 @@ class Storage:
         if not self.up:
             self.up, self._life = True, self._life + 1
             self.clock = Clock(self._world)
-            self.node = self._node_type(
+            self.node = Node(
                 member=self.id,
                 config=self._config,
                 durable=self.disk.state,
@@ -125,46 +124,39 @@ class Storage:
     def request(self, link: Link, envelope: m.Envelope) -> None:
         """A message comes in."""
         if self.up and link.conn in self._links:
-            self._input(lambda: self._take(link, envelope))
+            self._take(link, envelope)
+            self._drain()
 
     def _take(self, link: Link, envelope: m.Envelope) -> None:
         """Give it to the node; the next append of a steady reign the short way, as the shell does."""
-        append, known = envelope.message, (envelope.generation, envelope.recipient)
-        if isinstance(append, m.Append) and append.data and known == (self.node.config.generation, self.id):
-            after = self.node.steady.extend(
-                link.conn,
-                append.epoch,
-                append.stream,
-                append.lsn,
-                append.durable,
-                append.beat,
-                len(append.data),
-                self.clock.now,
-            )
+        node, (generation, _, recipient, append) = self.node, envelope
+        known = generation == node.config.generation and recipient == self.id
+        if type(append) is m.Append and append.data and known:
+            epoch, stream, lsn, durable, data, beat = append
+            after = node.steady.extend(link.conn, epoch, stream, lsn, durable, beat, len(data), self.clock.now)
             if after is not None:
                 self._extending = (link, append, after)
-                self._persist(Persist(token=_EXTENDED, records=(Logged(lsn=append.lsn, data=append.data),)))
+                self._persist(Persist(_EXTENDED, (Logged(lsn, data),)))
                 return
-        self.node.receive(link.conn, envelope, self.clock.now)
+        node.receive(link.conn, envelope, self.clock.now)
 
     def _extended(self) -> None:
         """What the short way has written is durable."""
         link, append, after = self._extending
         if after != self.disk.state:
-            raise Violation(f"{self.name} would have {after}, its disk has {self.disk.state}")
-        if self.node.extended(link.conn, self.clock.now) and link.conn in self._links:
+            raise Violation(f"the short way leads where the long one does: {self.name} {after} {self.disk.state}")
+        if self.node.extended(link.conn) and link.conn in self._links:
             flush = self.node.durable.flush
-            ack = m.Ack(epoch=append.epoch, flush=flush, beat=append.beat, feeding=self.node.feeding)
-            self._answer(link, ack)
+            self._answer(link, m.Ack(append.epoch, flush, append.beat, self.node.feeding))
 
     def hung_up(self, link: Link) -> None:
         """A connection ends."""
         if self._links.pop(link.conn, None) is not None:
             self._feeds.pop(link.conn, None)
-            self._input(lambda: self.node.closed(link.conn))
+            self._input(self.node.closed, link.conn)
 
     def _answer(self, link: Link, message: m.Message) -> None:
-        link.to_client(m.Envelope(generation=self._config.generation, sender=self.id, recipient="", message=message))
+        link.to_client(m.Envelope(self._config.generation, self.id, "", message))
 
     # --- as a client of its peers --------------------------------------------------------------------------
 
@@ -180,7 +172,7 @@ class Storage:
         """A donor answers."""
         for token, (used, take) in list(self._pulls.items()):
             if used is link and self.up:
-                self._input(lambda take=take: take(envelope.message))  # type: ignore[misc]
+                self._input(take, envelope.message)
                 if token not in self._pulls:
                     link.close()
 
@@ -189,27 +181,28 @@ class Storage:
         for token, (used, take) in list(self._pulls.items()):
             if used is link and self.up:
                 del self._pulls[token]
-                self._input(lambda take=take: take(_LOST))  # type: ignore[misc]
+                self._input(take, _LOST)
 
     # --- effects ---------------------------------------------------------------------------
 
-    def _input(self, give: Callable[[], None]) -> None:
+    def _input(self, give: Callable[..., None], *args: object) -> None:
         if self.up:
-            give()
+            give(*args)
             self._drain()
 
     def _drain(self) -> None:
-        for effect in self.node.effects():
+        node = self.node
+        for effect in node.effects():
             self._carry_out(effect)
-        due = self.node.next_deadline()
-        if due is not None and self.clock.true(due) < self._timer:
-            self._timer = self.clock.true(due) + 1e-6
+        due = node.next_deadline()
+        if due is not None and (at := self.clock.true(due) + 1e-6) < self._timer:
+            self._timer = at
             self._world.at(self._timer, self._tick, self._life)
 
     def _tick(self, life: int) -> None:
         if life == self._life and self.up:
             self._timer = float("inf")
-            self._input(lambda: self.node.tick(self.clock.now))
+            self._input(self.node.tick, self.clock.now)
 
     def _carry_out(self, effect: NodeEffect) -> None:  # noqa: PLR0912 - one case for each effect
         match effect:
@@ -219,8 +212,8 @@ class Storage:
             case Persist():
                 self._persist(effect)
             case Readable():
-                for conn in list(self._feeds):
-                    self._feed(conn)
+                for feed in list(self._feeds.values()):
+                    self._feed(feed)
             case Close(conn=conn):
                 self._links[conn].hang_up()
             case Pull() | LoadImage() | PullImage() | StoreImage() | CancelPull():
@@ -228,8 +221,8 @@ class Storage:
             case ServeLog(conn=conn, epoch=epoch, start=start, upto=upto):
                 self._later(self._serve_log, conn, epoch, start, upto)
             case ServeFeed(conn=conn, start=start):
-                self._feeds[conn] = Feed(self._links[conn], start)
-                self._feed(conn)
+                self._feeds[conn] = feed = Feed(self._links[conn], start)
+                self._feed(feed)
             case ServeImage(conn=conn, image=image):
                 data = m.ImageData(image=image, size=0, offset=0, data=pack(self.disk.images[image]))
                 self._answer(self._links[conn], data)
@@ -238,7 +231,7 @@ class Storage:
                     feed.link.hang_up()
                     del self._feeds[feed.link.conn]
             case OutOfService(reason=reason):
-                raise Violation(f"{self.name} went out of service: {reason}")
+                raise Violation(f"nodes stay in service: {self.name} {reason}")
 
     def _later(self, do: Callable[..., None], *args: object) -> None:
         """Do it after a moment, unless the node crashed meanwhile."""
@@ -255,7 +248,7 @@ class Storage:
         self.disk.writing = persist
         random, life = self._world.random, self._life
         stall = 0.5 if random.random() < 0.002 else 0.0
-        self._world.after(self._slow * 2 * random.random() + stall, self._synced, persist, life)
+        self._world.after(self.slow * 2 * random.random() + stall, self._synced, persist, life)
 
     def _synced(self, persist: Persist, life: int) -> None:
         if self.up and life == self._life:
@@ -263,7 +256,7 @@ class Storage:
             if persist.token == _EXTENDED:
                 self._input(self._extended)
             else:
-                self._input(lambda: self.node.persisted(persist.token, self.clock.now))
+                self._input(self.node.persisted, persist.token)
 
     # --- log and images ------------------------------------------------------------------------------------
 
@@ -305,12 +298,12 @@ class Storage:
 
     def _store_image(self, image: str, extent: ImageExtent) -> None:
         self.disk.images[image] = extent
-        self._input(lambda: self.node.image_arrived(image, extent, self.clock.now))
+        self._input(self.node.image_arrived, image, extent, self.clock.now)
 
     def _load_image(self, token: int, image: str, start: Lsn, upto: Lsn) -> None:
         prefix = (m.Reign(epoch=_ONE, start=self.disk.images[image].start, image=image),)
         log = self.disk.oracle.content(prefix, start, upto)
-        self._input(lambda: self.node.pulled(token, start, log, self.clock.now))
+        self._input(self.node.pulled, token, start, log, self.clock.now)
 
     def _serve_log(self, conn: Conn, epoch: Epoch, start: Lsn, upto: Lsn) -> None:
         if conn not in self._links:
@@ -324,8 +317,8 @@ class Storage:
         if end < upto:
             self._later(self._serve_log, conn, epoch, end, upto)
 
-    def _feed(self, conn: Conn) -> None:
-        feed, upto, history = self._feeds[conn], self.node.readable, self.node.feed_history
+    def _feed(self, feed: Feed) -> None:
+        upto, history = self.node.readable, self.node.feed_history
         if upto > feed.at or history != feed.told:
             end = max(feed.at, upto)
             data = self.disk.read(feed.at, end)

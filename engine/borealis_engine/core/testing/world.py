@@ -4,20 +4,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from borealis_engine.contract.volume import Generation, Member, MemberId, VolumeConfig
-from borealis_engine.core.node import Node
 from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.clockwork import Clockwork
 from borealis_engine.core.testing.faults import Faults
 from borealis_engine.core.testing.network import Network
 from borealis_engine.core.testing.oracle import Oracle
+from borealis_engine.core.testing.plan import Plan
 from borealis_engine.core.testing.reader import Reader
+from borealis_engine.core.testing.scene import Scene
 from borealis_engine.core.testing.setting import Setting
 from borealis_engine.core.testing.storage import Storage
 from borealis_engine.core.testing.violation import require
-from borealis_engine.core.writer import Writer
 
 LEASE: Final = 0.8  # seconds
-FAULTS_S: Final = 4.0  # seconds of faults
 QUIET_S: Final = 12.0  # seconds in which the world must have recovered
 
 
@@ -40,30 +39,27 @@ class Totals:
 class World:
     """Everything there is in one schedule."""
 
-    def __init__(
-        self, seed: int, *, trace: bool = False, node_type: type[Node] = Node, writer_type: type[Writer] = Writer
-    ) -> None:
-        self.clockwork = Clockwork(seed, trace=trace)
+    def __init__(self, plan: Plan, *, trace: bool = False) -> None:
+        self.clockwork = Clockwork(plan.seed, trace=trace)
         self.oracle = Oracle()
         network = Network(self.clockwork)
         setting = Setting(config=_config(), lease=LEASE, world=self.clockwork, network=network, oracle=self.oracle)
-        self.nodes = [Storage(member=m, setting=setting, node_type=node_type) for m in setting.config.members]
+        self.nodes = [Storage(member=m, setting=setting) for m in setting.config.members]
         by_id = {node.id: node for node in self.nodes}
         for node in self.nodes:
             node.peers = by_id
+        self.oracle.generation = setting.config.generation
         self.oracle.disks = {node.name: node.disk for node in self.nodes}
-        self.agents = [
-            Agent(name=f"agent-{i}", setting=setting, nodes=by_id, writer_type=writer_type) for i in range(3)
-        ]
+        self.agents = [Agent(name=f"agent-{i}", setting=setting, nodes=by_id) for i in range(3)]
         self.oracle.agents = self.agents
         self.readers = [Reader(name=f"reader-{i}", setting=setting, nodes=self.nodes) for i in range(2)]
-        self._faults = Faults(
-            world=self.clockwork, network=network, nodes=self.nodes, agents=self.agents, until=FAULTS_S
-        )
+        scene = Scene(world=self.clockwork, network=network, nodes=self.nodes, agents=self.agents)
+        self._until = plan.until
+        self.faults = Faults(scene, plan)
 
     def run(self) -> Totals:
         """Let it happen; Violation if a rule was broken."""
-        self.clockwork.run(FAULTS_S)
+        self.clockwork.run(self._until)
         committed = bool(self.oracle.truth)
         self._recover()
         return Totals(
@@ -117,8 +113,3 @@ def _config() -> VolumeConfig:
         Member(id=MemberId(f"{i:016x}"), name=f"node-{i}", zone="abc"[i // 2], address=f"node-{i}") for i in range(6)
     )
     return VolumeConfig(cluster_uid="sim", generation=Generation(1), revision=1, sealed=True, members=members)
-
-
-def run(seed: int, *, trace: bool = False, node_type: type[Node] = Node, writer_type: type[Writer] = Writer) -> Totals:
-    """Run the schedule of `seed`; Violation if a rule was broken, whatever else went wrong as it is."""
-    return World(seed, trace=trace, node_type=node_type, writer_type=writer_type).run()

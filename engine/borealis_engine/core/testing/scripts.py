@@ -1,0 +1,163 @@
+"""Schedules written by hand for what random faults hardly ever bring about; each takes a rule to its limit.
+
+A and B are the first two instances. Times are seconds; the lease is 0.8 at the nodes and 0.64 at the owner.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from borealis_engine.contract.volume import Generation
+from borealis_engine.core.journal import Entered
+from borealis_engine.core.messages import Ack, Append, Begin, Message, Promise, Solicit
+from borealis_engine.core.testing.agent import Agent
+from borealis_engine.core.testing.network import Link
+from borealis_engine.core.testing.scene import Scene
+from borealis_engine.core.testing.storage import Storage
+
+NEVER: Final = 3.9  # just before all ends well
+
+
+def _calm(scene: Scene) -> tuple[Agent, Agent]:
+    """Fast disks and network; nobody campaigns but who is told to."""
+    scene.network.delay, scene.network.repeats = 0.001, False
+    for node in scene.nodes:
+        node.slow = 0.0003
+    return scene.agents[0], scene.agents[1]
+
+
+def _cut(scene: Scene, agent: Agent, nodes: list[Storage]) -> set[tuple[str, str]]:
+    pairs = {(agent.name, node.name) for node in nodes}
+    scene.network.blocked |= pairs
+    return pairs
+
+
+def _late_begin(scene: Scene) -> None:
+    """A's Begin reaches two nodes when B has long been reigning there."""
+    world, (a, b), slow = scene.world, _calm(scene), {node.name for node in scene.nodes[4:]}
+
+    def late(link: Link, message: Message) -> float:
+        return 2.5 if isinstance(message, Begin) and link.client is a and link.server.name in slow else 0
+
+    scene.network.late = late
+    a.promote()
+    world.at(0.5, a.crash)
+    world.at(0.6, b.promote)
+
+
+def _late_append(scene: Scene) -> None:
+    """A's last append reaches the nodes when they hold B's entry, at the same LSN, and nothing of B's yet."""
+    world, (a, b) = scene.world, _calm(scene)
+
+    def late(link: Link, message: Message) -> float:
+        if isinstance(message, Append) and world.now >= 1:
+            return 3.0 if link.client is a else 3.5
+        return 0
+
+    def fall_silent() -> None:
+        a.busy = b.busy = False
+
+    def write_once_more() -> None:
+        a.busy = True
+        world.after(0.15, a.crash)
+
+    scene.network.late = late
+    a.promote()
+    world.at(0.6, fall_silent)
+    world.at(1.0, write_once_more)
+    world.at(1.2, b.promote)
+    world.at(NEVER, setattr, b, "busy", True)
+
+
+def _late_answers(scene: Scene) -> None:
+    """A's beats are answered late, when nothing reaches the nodes any more; B campaigns."""
+    world, (a, b) = scene.world, _calm(scene)
+
+    def late(link: Link, message: Message) -> float:
+        if isinstance(message, Ack) and 1.0 <= world.now < 1.6:
+            return 1.45
+        return NEVER if isinstance(message, Append) and link.client is a and world.now >= 1.03 else 0
+
+    scene.network.late = late
+    a.promote()
+    world.at(1.85, b.promote)
+
+
+def _late_promise(scene: Scene) -> None:
+    """A wins three promises twice; one of the first round arrives in the second."""
+    world, (a, _), nodes = scene.world, _calm(scene), scene.nodes
+    later = _cut(scene, a, [nodes[5]])
+
+    def late(link: Link, message: Message) -> float:
+        if isinstance(message, Promise) and link.server is nodes[3]:
+            return 1.9
+        slow = nodes[4:] if world.now < 0.9 else nodes[3:]
+        return NEVER if isinstance(message, Solicit) and link.server in slow else 0
+
+    scene.network.late = late
+    a.promote()
+    world.at(1.2, scene.network.blocked.difference_update, later)
+
+
+def _torn_entry(scene: Scene) -> None:
+    """Two nodes with log that B's reign voids lose power while they truncate; then C finds one of them."""
+    world, (a, b), c, nodes = scene.world, _calm(scene), scene.agents[2], scene.nodes
+    b.busy = False
+    for node in nodes[4:]:
+        node.slow = 0.02
+    apart = _cut(scene, b, nodes[4:])
+    _cut(scene, c, nodes[:2])
+    torn: set[str] = set()
+
+    def watch() -> None:
+        for node in nodes[4:]:
+            records = node.disk.writing.records if node.disk.writing is not None else ()
+            if node.name not in torn and any(isinstance(r, Entered) and r.end < node.disk.state.flush for r in records):
+                torn.add(node.name)
+                node.crash()
+                b.crash()
+                world.after(0.1, node.start)
+                world.after(0.2, c.promote)
+        if len(torn) < 2:
+            world.after(0.002, watch)
+
+    a.promote()
+    world.at(1.0, _cut, scene, a, nodes[:4])
+    world.at(1.5, a.crash)
+    world.at(1.5, b.promote)
+    world.at(2.3, scene.network.blocked.difference_update, apart)
+    world.at(2.3, watch)
+    world.at(NEVER, setattr, b, "busy", True)
+
+
+def _restart(scene: Scene) -> None:
+    """All nodes lose power and come back within A's lease, and most of them hear B only."""
+    world, (a, b) = scene.world, _calm(scene)
+
+    def power() -> None:
+        _cut(scene, a, scene.nodes[:4])
+        for node in scene.nodes:
+            node.crash()
+            node.start()
+        b.promote()
+
+    a.promote()
+    world.at(1.0, power)
+
+
+def _old_generation(scene: Scene) -> None:
+    """A campaigns with a configuration that is no longer in force, until a refusal teaches it the new one."""
+    a, _ = _calm(scene)
+    a.config = replace(a.config, generation=Generation(0))
+    a.promote()
+
+
+SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
+    "late begin": _late_begin,
+    "late append": _late_append,
+    "late answers": _late_answers,
+    "late promise": _late_promise,
+    "torn entry": _torn_entry,
+    "restart": _restart,
+    "old generation": _old_generation,
+}
