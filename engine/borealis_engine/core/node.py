@@ -370,13 +370,8 @@ class Node:
         self._effects.append(Send(conn=conn, message=ack))
 
     def _refuse(self, conn: Conn, reason: Reason, message: str, config: str = "") -> None:
-        refused = Refused(
-            reason=reason,
-            promised=self._pipe.seen.promised,
-            generation=self.config.generation,
-            config=config,
-            message=message,
-        )
+        promised, generation = self._pipe.seen.promised, self.config.generation
+        refused = Refused(reason=reason, promised=promised, generation=generation, config=config, message=message)
         self._effects.append(Send(conn=conn, message=refused))
 
     # --- around every input ---------------------------------------------------------------------------------------
