@@ -20,7 +20,7 @@ from benchmarks.pgbench import PgBench
 from benchmarks.stock import Stock
 from benchmarks.tpcb import BOREALIS, Say
 
-FIRST_PORT: Final = 54390
+FIRST_PORT: Final = 25390  # below the range from which systems take the ports of outgoing connections
 PARTS: Final = ("tpcb", "stages", "cluster")
 
 
