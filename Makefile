@@ -26,13 +26,13 @@ check: setup  ## format, lint, types, contracts and unit tests, below 90 s
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 -m "not slow and not postgres and not cluster"
 
-test: setup  ## everything but kind: check, 10,000 simulated schedules, real PostgreSQL, whole local clusters
+test: setup  ## everything but kind: check, 3,000 simulated schedules, real PostgreSQL, whole local clusters
 	tools/prepare postgres
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory sim SEEDS=10000
+	$(MAKE) --no-print-directory sim SEEDS=3000
 	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 SEEDS ?= 2000
