@@ -152,10 +152,8 @@ class Reign:
     # --- messages -----------------------------------------------------------------------------------------------
 
     def receive(self, peer: Peer, message: Message, now: float) -> None:
-        """Take an answer of a member."""
+        """Take an answer of a member; acks go to `acknowledged`."""
         match message:
-            case Ack():
-                self.acknowledged(peer, message, now)
             case Begun(epoch=epoch, flush=flush):
                 if epoch == self.epoch and self.history:
                     self._begun(peer, flush, now)

@@ -116,7 +116,7 @@ class Channel(asyncio.Protocol):
 
     def send(self, message: Message) -> None:
         """Queue a message; on a closed channel it is dropped, as a network would."""
-        if self._transport is None or self._reason or not self._opened:
+        if not self.open or self._transport is None:
             return
         endpoint = self._endpoint
         buffers = encode(message, endpoint.generation(), endpoint.identity, self.peer)
