@@ -68,6 +68,16 @@ class Pipeline:
         self.backlog += size
         return after
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued and no sync is out."""
+        return self._flying is None and not self._queue
+
+    def advance(self, size: int) -> DurableState:
+        """Take `size` bytes at the end of the log that are durable already; only while it is idle."""
+        self.held = self.seen = self.held.extended(size)
+        return self.held
+
     def extended(self) -> bool:
         """Take what `extend` launched as durable; False, and nothing done, if more came: use `persisted`."""
         if self._flying is None or self._flying[1] or self._queue:

@@ -7,6 +7,7 @@ four nodes to have done it. The simulator and the shell take this way whenever i
 
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.effects import Conn
+from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.journal import DurableState
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.tenure import Tenure
@@ -25,6 +26,16 @@ class Steady:
     def grant(self, conn: Conn, epoch: Epoch, stream: int) -> None:
         """The promised owner's append was in order, in an epoch whose entry is held and whose D is known."""
         self._holder = (conn, epoch, stream)
+
+    @property
+    def holder(self) -> tuple[Conn, Epoch, int] | None:
+        """Connection, epoch and stream whose appends may go the short way now; None: none may."""
+        return self._holder if self._pipe.idle else None
+
+    @property
+    def durable(self) -> Lsn:
+        """The D below which no append may fall back."""
+        return self._mark.lsn
 
     def revoke(self) -> None:
         """Something else came."""
@@ -46,4 +57,19 @@ class Steady:
             if durable > mark.lsn:
                 mark.rise(durable, now)
             self._beats[conn] = beat
+        return after
+
+    def advance(self, size: int, durable: Lsn, beat: int, heard: float) -> DurableState:
+        """Take `size` bytes of the holder's appends that are durable and acked already, by the rules of `extend`.
+
+        Somebody else went the short way for the core, append by append; D, beat and time are the last one's.
+        SafetyViolated if nobody may go it.
+        """
+        if self.holder is None or not self._mark.lsn <= durable <= self._pipe.held.flush + size:
+            raise SafetyViolated(f"{size} bytes were taken for nobody, or with D {durable}")
+        after = self._pipe.advance(size)
+        self._tenure.heard_at = heard
+        if durable > self._mark.lsn:
+            self._mark.rise(durable, heard)
+        self._beats[self.holder[0]] = beat
         return after

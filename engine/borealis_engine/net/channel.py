@@ -67,12 +67,30 @@ class Channel(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         tune(transport.get_extra_info("socket"))
         try:
-            role = self._endpoint.tls.require(transport.get_extra_info("ssl_object"), *self._roles)
+            role = self._role(transport)
         except PeerRejected as error:
             self.close(str(error))
             return
         self._opened = True
         self._receiver.opened(self, role)
+
+    def _role(self, transport: asyncio.BaseTransport) -> str:
+        names = transport.get_extra_info("uris")
+        if names is not None:
+            return self._endpoint.tls.require_uris(names, *self._roles)
+        return self._endpoint.tls.require(transport.get_extra_info("ssl_object"), *self._roles)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what comes next begins a frame."""
+        return not self._decoder.pending
+
+    def answered(self, envelopes: Sequence[Envelope]) -> None:
+        """Pass on acks that the transport has read itself."""
+        for envelope in envelopes:
+            if not self._opened or self._reason:
+                return
+            self._receiver.received(self, envelope)
 
     def data_received(self, data: bytes) -> None:
         """Pass on the envelopes that became whole."""
@@ -124,8 +142,17 @@ class Channel(asyncio.Protocol):
             self._transport.write(b"".join(buffers))  # one TLS record instead of two
         else:
             self._transport.writelines(buffers)
-        if self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
+        self.check_backlog()
+
+    def check_backlog(self) -> None:
+        """Drop a peer for which too much is unsent."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
             self.close("the peer does not read")
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """Give what it is sent by; None once it is over."""
+        return self._transport if self.open else None
 
     async def drain(self) -> None:
         """Wait until the peer has read enough of what was sent, or the channel is closed."""

@@ -27,6 +27,11 @@ class StallFreeClock:
         last, base = self._beaten
         return base + min(self._monotonic() - last, MOST_S)
 
+    @property
+    def read(self) -> tuple[float, float]:
+        """Give real time and our time of the last beat: ours goes on from there by MOST_S at most."""
+        return self._beaten
+
     def beat(self) -> None:
         """Say that the loop runs; what lies beyond MOST_S since the last beat was a stall."""
         now, (last, base) = self._monotonic(), self._beaten

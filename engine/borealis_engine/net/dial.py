@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from borealis_engine.contract.names import ROLE_STORAGE
 from borealis_engine.contract.volume import Member
 from borealis_engine.core.messages import Envelope, Message, Refused
+from borealis_engine.net import wire_transport
 from borealis_engine.net.channel import Channel, Endpoint, Receiver
 from borealis_engine.net.errors import Disconnected, PeerRejected, RequestRefused
 
@@ -24,22 +25,24 @@ async def dial(endpoint: Endpoint, receiver: Receiver, member: Member) -> Channe
     host, _, port = member.address.rpartition(":")
     if not host:
         raise Disconnected(f"{member.name} has no address yet")
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_S):
-            transport, channel = await loop.create_connection(
-                lambda: Channel(endpoint, receiver, roles=(ROLE_STORAGE,), peer=member.id),
-                host.strip("[]"),
-                int(port),
-                ssl=endpoint.tls.client,
-                server_hostname="",
-            )
+            channel = Channel(endpoint, receiver, roles=(ROLE_STORAGE,), peer=member.id)
+            transport = await _connect(endpoint, channel, host.strip("[]"), int(port))
     except (OSError, TimeoutError, ValueError) as error:  # ssl.SSLError is an OSError
         raise Disconnected(f"{member.name} at {member.address}: {error or 'no answer in time'}") from error
     if not channel.open:
         transport.abort()
         raise PeerRejected(f"{member.name} at {member.address}: {channel.reason}")
     return channel
+
+
+async def _connect(endpoint: Endpoint, channel: Channel, host: str, port: int) -> asyncio.Transport:
+    if endpoint.tls.wire is not None:
+        return await wire_transport.connect(endpoint.tls.wire, channel, host, port)
+    loop, context = asyncio.get_running_loop(), endpoint.tls.client
+    transport, _ = await loop.create_connection(lambda: channel, host, port, ssl=context, server_hostname="")
+    return transport
 
 
 class Conversation:

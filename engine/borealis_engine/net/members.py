@@ -6,16 +6,18 @@ disconnected, in this order, and never a message of an older connection after a 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from typing import Protocol
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
-from borealis_engine.core.messages import Envelope, Feed, ImageData, LogData, Message, Reason, Refused
+from borealis_engine.core.messages import Append, Envelope, Feed, ImageData, LogData, Message, Reason, Refused
 from borealis_engine.net import requests
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.dial import dial
 from borealis_engine.net.errors import Disconnected, NetError
 from borealis_engine.net.tls import Tls
+from borealis_engine.net.wire_transport import WireTransport, fan_out
+from borealis_engine.proto.frames import IDENTITY_SIZE
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 1.0
@@ -75,6 +77,21 @@ class Members:
             return False
         line.channel.send(message)
         return True
+
+    def send_appends(self, appends: Sequence[tuple[MemberId, Append]]) -> None:
+        """Send one piece of log to many members; their appends differ in stream and beat alone."""
+        lines = [(self._lines.get(member), append) for member, append in appends]
+        able = [(line.channel, line.channel.transport, append) for line, append in lines if line and line.channel]
+        fast = [(transport, append) for _, transport, append in able if isinstance(transport, WireTransport)]
+        if len(fast) != len(able):
+            for channel, _, append in able:
+                channel.send(append)
+        elif fast:
+            sender = self._endpoint.identity.encode().ljust(IDENTITY_SIZE, b"\0")
+            transports = [transport for transport, _ in fast]
+            fan_out(transports, [append for _, append in fast], self._config.generation, sender)
+            for channel, _, _ in able:
+                channel.check_backlog()
 
     def disconnect(self, member: MemberId, reason: str) -> None:
         """Drop the standing connection; it is made anew at once."""

@@ -4,7 +4,7 @@ Names are stable, and every label has a fixed set of values.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -25,7 +25,7 @@ GAUGES: Final = {  # name: field of the status, meaning
     "free_bytes": ("bytes_free", "Bytes that are free on the disk."),
 }
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SYNC_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter, which nobody asks for
 
@@ -35,7 +35,7 @@ class Meters(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._syncs = [0] * (len(_SECONDS) + 1)  # by bucket
+        self._syncs = [0] * (len(SYNC_SECONDS) + 1)  # by bucket
         self._sync_seconds = 0.0
         self._bytes = 0
         self.corrupt = Counter(
@@ -53,7 +53,14 @@ class Meters(Collector):
 
     def synced(self, size: int, seconds: float) -> None:
         """Count one sync of `size` bytes of log; each commit comes by, so the sums are made when they are asked for."""
-        self._syncs[bisect_left(_SECONDS, seconds)] += 1
+        self._syncs[bisect_left(SYNC_SECONDS, seconds)] += 1
+        self._sync_seconds += seconds
+        self._bytes += size
+
+    def syncs(self, counts: Sequence[int], size: int, seconds: float) -> None:
+        """Count many syncs, by bucket of SYNC_SECONDS."""
+        for bucket, count in enumerate(counts[: len(self._syncs)]):
+            self._syncs[bucket] += count
         self._sync_seconds += seconds
         self._bytes += size
 
@@ -72,7 +79,7 @@ class Meters(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give what `synced` counted."""
         syncs = HistogramMetricFamily(f"{PREFIX}sync_seconds", "Seconds of one write and sync of the journal.")
-        bounds = [*(str(bound) for bound in _SECONDS), "+Inf"]
+        bounds = [*(str(bound) for bound in SYNC_SECONDS), "+Inf"]
         syncs.add_metric([], list(zip(bounds, accumulate(self._syncs), strict=True)), self._sync_seconds)
         yield syncs
         yield CounterMetricFamily(f"{PREFIX}log_bytes", "Bytes of log made durable here.", value=self._bytes)

@@ -17,7 +17,8 @@ from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_STORAGE
 from borealis_engine.core.effects import Conn
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.errors import NetError
-from borealis_engine.net.stream import Stream
+from borealis_engine.net.stream import Stream, TlsStream
+from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.errors import ProtocolError
 
 log = logging.getLogger(__name__)
@@ -110,18 +111,25 @@ class Port:
     def _welcome(self, sock: socket.socket) -> None:
         if len(self._threads) >= CONNECTIONS:
             raise ConnectionRefusedError(f"{CONNECTIONS} are open already")
-        stream = Stream(sock, self._handler.endpoint, (ROLE_INSTANCE, ROLE_STORAGE))
+        endpoint, roles = self._handler.endpoint, (ROLE_INSTANCE, ROLE_STORAGE)
+        wire = endpoint.tls.wire
+        stream: Stream = TlsStream(sock, endpoint, roles) if wire is None else WireStream(sock, endpoint, roles, wire)
         line = _Line(Conn(next(self._numbers)), stream)
         with self._lock:
             self._lines[line.conn] = line
             thread = self._thread(line, self._greet)
         thread.start()
 
-    def relieve(self, conn: Conn, hanging: int) -> None:
-        """Let another thread read a connection if its reader is the one that hangs, named by its `ident`."""
+    def relieve(self, conn: Conn, hanging: int | None) -> None:
+        """Let another thread read a connection if its reader is the one that hangs, named by its `ident`.
+
+        None: in the library, and sure to come back to Python before it reads on.
+        """
         with self._lock:
             line = self._lines.get(conn)
-            if line is None or line.reader is None or line.reader.ident != hanging or not line.busy or self._stopped:
+            if line is None or line.reader is None or self._stopped:
+                return
+            if hanging is not None and (line.reader.ident != hanging or not line.busy):
                 return
             line.busy = False
             thread = self._thread(line, self._read)
@@ -170,7 +178,9 @@ class Port:
         me = threading.current_thread()
         while True:
             data = line.stream.receive()
-            line.busy = True
+            with self._lock:
+                if line.reader is me:
+                    line.busy = True
             self._handler.received(line.conn, line.stream, data)
             with self._lock:
                 if line.reader is not me:

@@ -10,6 +10,7 @@ import ssl
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -26,23 +27,19 @@ CHUNK: Final = 256 * 1024  # bytes taken from the socket at once
 RECORD: Final = 16 * 1024  # bytes of a TLS record
 
 
-class Stream:
+class Stream(ABC):
     """A connection under mutual TLS. `handshake`, `receive` and `finish` are for the thread that reads it."""
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint, roles: Sequence[str]) -> None:
         self._sock = sock
         self._endpoint = endpoint
         self._roles = roles
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = endpoint.tls.server.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._lock = threading.Lock()  # of the TLS state and of the order of what is sent
         self._decoder = Decoder()
         self.between_frames = True  # whether what comes next begins a frame
-        self._chunk = memoryview(bytearray(CHUNK))
         self._reason = ""
         sock.setblocking(True)
         tune(sock)
-        _deadline(sock, socket.SO_SNDTIMEO, SEND_S)
+        set_deadline(sock, socket.SO_SNDTIMEO, SEND_S)
 
     @property
     def open(self) -> bool:
@@ -54,10 +51,54 @@ class Stream:
         """Say why it closed; empty while it is open."""
         return self._reason
 
+    @abstractmethod
+    def handshake(self) -> None:
+        """Learn who the peer is; PeerRejected if it may not speak here, Disconnected if it does not say in time."""
+
+    @abstractmethod
+    def receive(self) -> bytes:
+        """Wait for bytes of frames; Disconnected when there are no more."""
+
+    @abstractmethod
+    def send(self, message: Message) -> None:
+        """Send a small message at once; a peer that does not read is dropped. Nothing is sent once it is closed."""
+
+    @abstractmethod
+    def send_bulk(self, message: Message) -> None:
+        """Send, waiting while the peer is slow; for the connection's own thread alone."""
+
+    def decode(self, data: bytes) -> list[Envelope]:
+        """Give the envelopes that `data` completes; ProtocolError for what is none."""
+        envelopes = self._decoder.receive_data(data)
+        self.between_frames = not self._decoder.pending
+        return envelopes
+
+    def close(self, reason: str) -> None:
+        """End the connection, whoever waits on it included; closing twice is harmless."""
+        self._reason = self._reason or reason
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        """Let go of the socket; for the connection's own thread, at its end."""
+        self.close("closed")
+        self._sock.close()
+
+
+class TlsStream(Stream):
+    """A connection by Python's TLS."""
+
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, roles: Sequence[str]) -> None:
+        super().__init__(sock, endpoint, roles)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = endpoint.tls.server.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._lock = threading.Lock()  # of the TLS state and of the order of what is sent
+        self._chunk = memoryview(bytearray(CHUNK))
+
     def handshake(self) -> None:
         """Learn who the peer is; PeerRejected if it may not speak here, Disconnected if it does not say in time."""
         deadline = time.monotonic() + HANDSHAKE_S
-        _deadline(self._sock, socket.SO_RCVTIMEO, HANDSHAKE_S)
+        set_deadline(self._sock, socket.SO_RCVTIMEO, HANDSHAKE_S)
         try:
             while not self._shook_hands():
                 if time.monotonic() > deadline:
@@ -68,7 +109,7 @@ class Stream:
             with suppress(OSError):
                 self._flush()  # the alert that says why
             raise Disconnected(f"handshake: {error}") from error
-        _deadline(self._sock, socket.SO_RCVTIMEO, 0)
+        set_deadline(self._sock, socket.SO_RCVTIMEO, 0)
         self._endpoint.tls.require(self._tls, *self._roles)
 
     def _shook_hands(self) -> bool:
@@ -89,12 +130,6 @@ class Stream:
             if data:
                 return data
         raise Disconnected(self._reason)
-
-    def decode(self, data: bytes) -> list[Envelope]:
-        """Give the envelopes that `data` completes; ProtocolError for what is none."""
-        envelopes = self._decoder.receive_data(data)
-        self.between_frames = not self._decoder.pending
-        return envelopes
 
     def _receive(self) -> int:
         try:
@@ -157,18 +192,7 @@ class Stream:
         if data := self._outgoing.read():
             self._sock.sendall(data)
 
-    def close(self, reason: str) -> None:
-        """End the connection, whoever waits on it included; closing twice is harmless."""
-        self._reason = self._reason or reason
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
 
-    def finish(self) -> None:
-        """Let go of the socket; for the connection's own thread, at its end."""
-        self.close("closed")
-        self._sock.close()
-
-
-def _deadline(sock: socket.socket, option: int, seconds: float) -> None:
+def set_deadline(sock: socket.socket, option: int, seconds: float) -> None:
     """Bound a blocking call by the kernel: a timeout of Python's own would cost a poll before each."""
     sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(seconds % 1 * 1e6)))

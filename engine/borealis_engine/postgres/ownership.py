@@ -26,7 +26,7 @@ from borealis_engine.core.effects import (
     Waiting,
     WriterEffect,
 )
-from borealis_engine.core.messages import Envelope
+from borealis_engine.core.messages import Append, Envelope
 from borealis_engine.core.writer import Writer
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.members import Members
@@ -166,8 +166,12 @@ class Ownership:
             self._timer = self._loop.call_at(self._core.next_deadline(), self._tick)
 
     def _carry_out(self) -> None:
-        for effect in self._core.effects():
-            self._do(effect)
+        effects = self._core.effects()
+        if len(effects) > 1 and (same := _same_append(effects)):
+            self._members.send_appends(same)
+        else:
+            for effect in effects:
+                self._do(effect)
         announce_at = self._core.announce_at
         if announce_at != self._announce_at:
             self._set_announcer(announce_at)
@@ -245,6 +249,20 @@ class Ownership:
                 self._input(lambda now: self._core.image_stored(member, now))
                 return
             await asyncio.sleep(RETRY_S)
+
+
+def _same_append(effects: list[WriterEffect]) -> list[tuple[MemberId, Append]]:
+    """Give the appends if the effects are one piece of log for many and nothing else, as with nearly every commit."""
+    appends, first = list[tuple[MemberId, Append]](), None
+    for effect in effects:
+        if type(effect) is not SendTo or type(effect.message) is not Append:
+            return []
+        append = effect.message
+        first = append if first is None else first
+        if append.data is not first.data or append.lsn != first.lsn or append.durable != first.durable:
+            return []
+        appends.append((effect.member, append))
+    return appends if first is not None and first.data else []
 
 
 def _nobody(lsn: Lsn) -> None:

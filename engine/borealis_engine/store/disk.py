@@ -40,6 +40,9 @@ class File(Protocol):
     def close(self) -> None:
         """Let go of it; closing twice is harmless."""
 
+    def fileno(self) -> int:
+        """Give the descriptor for who writes past this object; -1 if there is none."""
+
 
 class Disk(Protocol):
     """A folder that holds one member of a volume."""
@@ -122,6 +125,10 @@ class RealFile:
     def sync(self) -> None:
         """Flush with fdatasync, which flushes a changed length too."""
         os.fdatasync(self._fd)
+
+    def fileno(self) -> int:
+        """Give the descriptor; -1 once it is closed."""
+        return self._fd
 
     def close(self) -> None:
         """Close the descriptor once."""

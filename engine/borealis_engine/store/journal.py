@@ -34,6 +34,17 @@ class Sizes:
     step: int = 1 << 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """Where the next frame belongs: in which file, at which offset, up to which it may reach; the last batch."""
+
+    descriptor: int
+    nonce: bytes
+    end: int
+    limit: int
+    batch: int
+
+
 class Journal:
     """An open journal; `recovery.open_journal` makes one."""
 
@@ -116,6 +127,30 @@ class Journal:
         with self._lock:
             self._index.add(lsn, len(data), last.header.number, offset)
             self._state = state
+
+    def tail(self) -> Tail | None:
+        """Say where the next frame of log belongs, for who writes it past the journal; None if nobody may."""
+        last, descriptor = self._last, self._last.fileno()
+        if self._failed or descriptor < 0:
+            return None
+        limit = min(last.filled, self._sizes.file)
+        return Tail(descriptor=descriptor, nonce=last.header.nonce, end=last.end, limit=limit, batch=self._batch)
+
+    def advance(self, frames: Sequence[tuple[Lsn, int]], state: DurableState, *, end: int, batch: int) -> None:
+        """Take what was written at the `tail` and is durable there: the log up to `state.flush`.
+
+        `frames` are LSN and offset of the first frame, and of later ones some way apart; `end` and `batch` follow.
+        """
+        last, ends = self._last, [*(lsn for lsn, _ in frames[1:]), state.flush]
+        with self._lock:
+            for (lsn, offset), upto in zip(frames, ends, strict=True):
+                self._index.add(lsn, upto - lsn, last.header.number, offset)
+            self._state = state
+        last.end, self._batch = end, batch
+
+    def fail(self, error: OSError) -> None:
+        """Refuse everything from here on: what was written past the journal failed."""
+        self._failed = str(disk_failed("append to the journal", error))
 
     def read(self, start: Lsn, upto: Lsn, *, limit: int = PIECE) -> bytes:
         """Give log from `start` up to `upto`, at most `limit` bytes and at least one, verified.

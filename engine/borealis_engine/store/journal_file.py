@@ -70,6 +70,10 @@ class JournalFile:
         """Make what was found in the file durable before anything of it is reported."""
         self._file.sync()
 
+    def fileno(self) -> int:
+        """Give the descriptor; -1 if there is none."""
+        return self._file.fileno()
+
     def size(self) -> int:
         """Give the length with what is filled ahead."""
         return self.filled

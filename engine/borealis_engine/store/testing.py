@@ -193,5 +193,9 @@ class FakeFile:
         self._inode.durable = bytearray(self._inode.cached)
         self._inode.pending.clear()
 
+    def fileno(self) -> int:
+        """Have no descriptor."""
+        return -1
+
     def close(self) -> None:
         """Nothing to let go of."""

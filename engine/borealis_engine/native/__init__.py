@@ -1,0 +1,116 @@
+"""The native part of the engine, loaded if it was built: TLS streams and the short way of appends, in C.
+
+Everything here has a counterpart in Python that does the same and is used where the library is missing (no compiler or
+no OpenSSL headers when the project was installed) or where BOREALIS_NATIVE=off says so. It is called through ctypes,
+which lets go of the interpreter's lock meanwhile. `native.h` says what each function does.
+"""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+SWITCH: Final = "BOREALIS_NATIVE"  # "off": do without
+FILE: Final = Path(__file__).with_name("libborealis.so")
+POINTS: Final = 64
+ACKS: Final = 32
+BUCKETS: Final = 16
+
+CLOSED, FAILED, LATER = 0, -1, -2  # WIRE_...
+BYTES, FEED, HANDED = 1, 2, 3  # LANE_...
+
+
+class Terms(ctypes.Structure):
+    """`lane_terms`: the state in which an append may go the short way."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint64) for name in ("conn", "epoch", "stream", "flush", "durable", "end", "limit", "batch")),
+        *((name, ctypes.c_double) for name in ("clock_read", "clock_base", "clock_most")),
+        ("generation", ctypes.c_uint32),
+        ("fd", ctypes.c_int32),
+        ("member", ctypes.c_char * 16),
+        ("nonce", ctypes.c_char * 4),
+        ("feeding", ctypes.c_uint8),
+        ("kind", ctypes.c_uint8),
+    )
+
+
+class Deeds(ctypes.Structure):
+    """`lane_deeds`: what went the short way, and what is still on it."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint64) for name in ("count", "bytes", "durable", "beat", "end", "batch", "points")),
+        ("lsns", ctypes.c_uint64 * POINTS),
+        ("offsets", ctypes.c_uint64 * POINTS),
+        ("syncs", ctypes.c_uint64 * BUCKETS),
+        ("sync_seconds", ctypes.c_double),
+        ("heard", ctypes.c_double),
+        ("handed", ctypes.c_uint64),
+        *((f"handed_{name}", ctypes.c_uint64) for name in ("conn", "epoch", "stream", "lsn", "size", "durable")),
+        *((f"handed_{name}", ctypes.c_uint64) for name in ("beat", "offset", "end", "batch")),
+        ("handed_heard", ctypes.c_double),
+    )
+
+
+class Copy(ctypes.Structure):
+    """`fan_copy`: a member that gets an append."""
+
+    _fields_ = (
+        ("to", ctypes.c_void_p),
+        ("stream", ctypes.c_uint64),
+        ("beat", ctypes.c_uint64),
+        ("member", ctypes.c_char * 16),
+        ("result", ctypes.c_int64),
+    )
+
+
+class FanAck(ctypes.Structure):
+    """`fan_ack`: what a member says that it holds."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("generation", "epoch", "flush", "beat", "feeding"))
+
+
+_int, _long, _size, _double = ctypes.c_int, ctypes.c_long, ctypes.c_size_t, ctypes.c_double
+_pointer, _text = ctypes.c_void_p, ctypes.c_char_p
+_SIGNATURES: Final = {
+    "borealis_crc32c": (ctypes.c_uint32, _text, _size, ctypes.c_uint32),
+    "wire_context": (_pointer, _text, _text, _text, _int),
+    "wire_new": (_pointer, _pointer, _int, _int),
+    "wire_free": (None, _pointer),
+    "wire_handshake": (_int, _pointer),
+    "wire_peer": (_int, _pointer, _pointer, _int),
+    "wire_send": (_int, _pointer, _text, _size, _text, _size, _int, _int),
+    "wire_pending": (_long, _pointer),
+    "wire_flush": (_int, _pointer),
+    "wire_receive": (_int, _pointer),
+    "wire_move": (_size, _pointer, _pointer, _size),
+    "wire_error": (_text, _pointer),
+    "wire_finish": (None, _pointer),
+    "fan_append": (
+        *(None, ctypes.POINTER(Copy), _int, ctypes.c_uint32, _text),
+        *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, _text, _size),
+    ),
+    "fan_acks": (_int, _pointer, _text, ctypes.POINTER(FanAck), ctypes.POINTER(_int)),
+    "lane_new": (_pointer, ctypes.POINTER(_double), _int),
+    "lane_free": (None, _pointer),
+    "lane_open": (None, _pointer, ctypes.POINTER(Terms)),
+    "lane_close": (_int, _pointer, ctypes.POINTER(Deeds)),
+    "lane_syncing": (_double, _pointer),
+    "lane_serve": (_int, _pointer, _pointer, ctypes.c_uint64, _int, _int, ctypes.POINTER(_int)),
+}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Give the library; None where there is none, or none is wanted."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
+        return None
+    try:
+        found = ctypes.CDLL(str(FILE))
+    except OSError:
+        return None
+    for name, (result, *arguments) in _SIGNATURES.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = result, arguments
+    return found

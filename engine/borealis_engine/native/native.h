@@ -1,0 +1,99 @@
+/* The native part of the engine: the short way of a commit, in C, without a line of Python in it.
+
+   What is here does nothing that Python does not do as well; it does it with a tenth of the code and data, which is
+   what a commit that waits for four processes pays for (docs/decisions/011). Everything is called through ctypes. */
+#ifndef BOREALIS_NATIVE_H
+#define BOREALIS_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- CRC-32C (Castagnoli), as proto.frames and store.frames use it */
+uint32_t borealis_crc32c(const void *data, size_t size, uint32_t crc);
+
+/* --- a TLS connection over a socket; wire.c */
+typedef struct wire wire;
+
+#define WIRE_CLOSED 0    /* the peer has closed */
+#define WIRE_FAILED (-1) /* see wire_error */
+#define WIRE_LATER (-2)  /* would wait */
+
+void *wire_context(const char *ca, const char *certificate, const char *key, int server);
+wire *wire_new(void *context, int fd, int server);
+void wire_free(wire *w);
+int wire_handshake(wire *w);                       /* 1 done, else WIRE_... */
+int wire_peer(wire *w, uint8_t *der, int capacity); /* the peer's certificate; its size, 0 if there is none */
+int wire_send(wire *w, const void *head, size_t head_size, const void *data, size_t size, int flags, int wait_ms);
+long wire_pending(wire *w);                        /* bytes that wire_send or wire_flush left behind */
+int wire_flush(wire *w);
+int wire_receive(wire *w);                         /* > 0: bytes came; they stand behind those that are there */
+uint8_t *wire_bytes(wire *w, size_t *size);        /* what has come and was not taken */
+void wire_take(wire *w, size_t size);              /* forget the first of them */
+size_t wire_move(wire *w, void *to, size_t capacity); /* copy the first of them and forget those */
+const char *wire_error(wire *w);
+void wire_finish(wire *w);                         /* the socket is about to be closed */
+
+/* --- appends to many members, and what they answer: fan.c */
+#define FAN_ACKS 32      /* answers told at once */
+
+typedef struct {
+  uint64_t generation, epoch, flush, beat, feeding;
+} fan_ack;
+
+typedef struct {          /* one member of those that get the same append */
+  wire *to;
+  uint64_t stream, beat;
+  uint8_t member[16];
+  int64_t result;         /* 1, or WIRE_... */
+} fan_copy;
+
+void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t *sender, uint64_t epoch, uint64_t lsn,
+                uint64_t durable, const void *data, size_t size);
+/* Read without waiting. Acks of `member` that come first are taken, up to FAN_ACKS; how many. `code`: 1 there are other
+   bytes, WIRE_LATER there is nothing more, or the connection is over. */
+int fan_acks(wire *w, const uint8_t *member, fan_ack *acks, int *code);
+
+/* --- the short way of a storage node: lane.c */
+typedef struct lane lane;
+
+#define LANE_POINTS 64   /* places of the log told at once */
+#define LANE_BUCKETS 16  /* of the histogram of syncs, at most */
+
+typedef struct {          /* what Python publishes: the state in which an append may go the short way */
+  uint64_t conn, epoch, stream; /* whose appends */
+  uint64_t flush, durable;      /* end of the log, D */
+  uint64_t end, limit, batch;   /* of the journal's file: where to write, up to where, number of the last batch */
+  double clock_read, clock_base; /* net.clock: the time is base plus what has passed since it was read, at most most */
+  double clock_most;
+  uint32_t generation;
+  int32_t fd;
+  uint8_t member[16], nonce[4];
+  uint8_t feeding, kind;        /* readers follow here; kind of a journal frame with log */
+} lane_terms;
+
+typedef struct {          /* what the lane did since then, told when Python takes over */
+  uint64_t count, bytes;        /* appends and bytes of log that are durable */
+  uint64_t durable, beat;       /* D and beat that came with the last of them */
+  uint64_t end, batch;          /* of the journal's file */
+  uint64_t points, lsns[LANE_POINTS], offsets[LANE_POINTS]; /* frames of the journal, some apart */
+  uint64_t syncs[LANE_BUCKETS]; /* by seconds */
+  double sync_seconds, heard;
+  uint64_t handed;              /* 1: an append is being written, and Python is to finish it when it is */
+  uint64_t handed_conn, handed_epoch, handed_stream;
+  uint64_t handed_lsn, handed_size, handed_durable, handed_beat, handed_offset, handed_end, handed_batch;
+  double handed_heard;
+} lane_deeds;
+
+#define LANE_BYTES 1     /* something else came: see wire_bytes */
+#define LANE_FEED 2      /* appends were acked, and D has moved under readers that follow here */
+#define LANE_HANDED 3    /* the append that was handed over is written (error 0) or failed (errno) */
+
+lane *lane_new(const double *bounds, int count);
+void lane_free(lane *l);
+void lane_open(lane *l, const lane_terms *terms);
+int lane_close(lane *l, lane_deeds *deeds);        /* 1 if there is anything in deeds */
+double lane_syncing(lane *l);                      /* since when a write is out, of CLOCK_MONOTONIC; 0: none is */
+/* Serve a connection until Python is needed: LANE_..., or WIRE_... if it is over. `aligned`: a frame begins next. */
+int lane_serve(lane *l, wire *w, uint64_t conn, int aligned, int wait_ms, int *error);
+
+#endif
