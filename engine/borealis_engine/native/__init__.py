@@ -15,6 +15,7 @@ SWITCH: Final = "BOREALIS_NATIVE"  # "off": do without
 FILE: Final = Path(__file__).with_name("libborealis.so")
 POINTS: Final = 64
 ACKS: Final = 32
+LINES: Final = 8
 BUCKETS: Final = 16
 
 CLOSED, FAILED, LATER = 0, -1, -2  # WIRE_...
@@ -68,7 +69,20 @@ class Copy(ctypes.Structure):
 class FanAck(ctypes.Structure):
     """`fan_ack`: what a member says that it holds."""
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("generation", "epoch", "flush", "beat", "feeding"))
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("line", "generation", "epoch", "flush", "beat", "feeding"))
+
+
+class Line(ctypes.Structure):
+    """`fan_line`: a member that is listened to."""
+
+    _fields_ = (
+        ("wire", ctypes.c_void_p),
+        ("member", ctypes.c_char * 16),
+        ("acked", ctypes.c_uint64),
+        ("fd", ctypes.c_int32),
+        ("aligned", ctypes.c_int32),
+        ("code", ctypes.c_int64),
+    )
 
 
 _int, _long, _size, _double = ctypes.c_int, ctypes.c_long, ctypes.c_size_t, ctypes.c_double
@@ -92,6 +106,10 @@ _SIGNATURES: Final = {
         *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, _text, _size),
     ),
     "fan_acks": (_int, _pointer, _text, ctypes.POINTER(FanAck), ctypes.POINTER(_int)),
+    "fan_turn": (
+        *(_int, ctypes.POINTER(Line), _int, ctypes.c_uint64, ctypes.c_uint64, _int, _int, _long),
+        ctypes.POINTER(FanAck),
+    ),
     "lane_new": (_pointer, ctypes.POINTER(_double), _int),
     "lane_free": (None, _pointer),
     "lane_open": (None, _pointer, ctypes.POINTER(Terms)),

@@ -35,10 +35,19 @@ void wire_finish(wire *w);                         /* the socket is about to be 
 
 /* --- appends to many members, and what they answer: fan.c */
 #define FAN_ACKS 32      /* answers told at once */
+#define FAN_LINES 8      /* members, at most */
 
 typedef struct {
-  uint64_t generation, epoch, flush, beat, feeding;
+  uint64_t line, generation, epoch, flush, beat, feeding;
 } fan_ack;
+
+typedef struct {          /* a member that is listened to */
+  wire *from;               /* NULL: nobody */
+  uint8_t member[16];
+  uint64_t acked;           /* of the epoch that is waited for */
+  int32_t fd, aligned;      /* whether a frame begins next */
+  int64_t code;             /* out: as of fan_acks, WIRE_LATER if there is nothing but acks */
+} fan_line;
 
 typedef struct {          /* one member of those that get the same append */
   wire *to;
@@ -52,6 +61,10 @@ void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t 
 /* Read without waiting. Acks of `member` that come first are taken, up to FAN_ACKS; how many. `code`: 1 there are other
    bytes, WIRE_LATER there is nothing more, or the connection is over. */
 int fan_acks(wire *w, const uint8_t *member, fan_ack *acks, int *code);
+/* Listen to all lines until `needed` of them have acked `target` in `epoch`, or something else than acks has come, or
+   `other` can be read (if it is not -1), or the time is over; how many acks came. */
+int fan_turn(fan_line *lines, int count, uint64_t epoch, uint64_t target, int needed, int other, long microseconds,
+             fan_ack *acks);
 
 /* --- the short way of a storage node: lane.c */
 typedef struct lane lane;

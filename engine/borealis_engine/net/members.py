@@ -15,8 +15,9 @@ from borealis_engine.net import requests
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.dial import dial
 from borealis_engine.net.errors import Disconnected, NetError
+from borealis_engine.net.fan import Fan
 from borealis_engine.net.tls import Tls
-from borealis_engine.net.wire_transport import WireTransport, fan_out
+from borealis_engine.net.wire_transport import WireTransport
 from borealis_engine.proto.frames import IDENTITY_SIZE
 
 BACKOFF_FIRST_S = 0.1
@@ -47,6 +48,7 @@ class Members:
         self._listener = listener
         self._endpoint = Endpoint(tls=tls, identity=identity, generation=lambda: self._config.generation)
         self._lines: dict[MemberId, _Line] = {}
+        self._fan: Fan | None = None
 
     @property
     def config(self) -> VolumeConfig:
@@ -60,6 +62,8 @@ class Members:
 
     def start(self) -> None:
         """Begin to connect; needs a running loop and a listener."""
+        if (wire := self._endpoint.tls.wire) is not None:
+            self._fan = Fan(wire.library, asyncio.get_running_loop())
         self._follow()
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
@@ -83,15 +87,20 @@ class Members:
         lines = [(self._lines.get(member), append) for member, append in appends]
         able = [(line.channel, line.channel.transport, append) for line, append in lines if line and line.channel]
         fast = [(transport, append) for _, transport, append in able if isinstance(transport, WireTransport)]
-        if len(fast) != len(able):
+        if self._fan is None or len(fast) != len(able):
             for channel, _, append in able:
                 channel.send(append)
         elif fast:
             sender = self._endpoint.identity.encode().ljust(IDENTITY_SIZE, b"\0")
             transports = [transport for transport, _ in fast]
-            fan_out(transports, [append for _, append in fast], self._config.generation, sender)
+            self._fan.send(transports, [append for _, append in fast], self._config.generation, sender)
             for channel, _, _ in able:
                 channel.check_backlog()
+
+    @property
+    def fan(self) -> Fan | None:
+        """Give who listens to the standing connections together; None without the native library."""
+        return self._fan
 
     def disconnect(self, member: MemberId, reason: str) -> None:
         """Drop the standing connection; it is made anew at once."""
@@ -104,6 +113,8 @@ class Members:
         lines, self._lines = list(self._lines.values()), {}
         for line in lines:
             await line.aclose()
+        if self._fan is not None:
+            self._fan.close()
 
     def member(self, id: MemberId) -> Member:
         """Give the member of that id; Disconnected if the configuration has none."""
@@ -183,6 +194,8 @@ class _Line:
             channel.close("the configuration changed")
             return
         self.channel = channel
+        if self._members.fan is not None and isinstance(channel.transport, WireTransport):
+            self._members.fan.add(channel.transport)
         if self._members.listener is not None:
             self._members.listener.connected(self.member.id)
 

@@ -1,24 +1,22 @@
 """An asyncio transport over the native library's TLS, for the dialling side of the log protocol.
 
-What most connections of a writer carry is appends out and acks in: `fan_out` sends one append to many members in one
-call, and acks are read by the library, so a commit costs the event loop one callback for each answer and little else.
+Acks, which are nearly all that comes to a writer, are read by the library; net.fan listens to many such transports at
+once.
 """
 
 import asyncio
 import ctypes
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Generation, Lsn
-from borealis_engine.core.messages import Ack, Append, Envelope
+from borealis_engine.core.messages import Ack, Envelope
 from borealis_engine.net.errors import Disconnected
 from borealis_engine.net.wire import CHUNK, Contexts, Wire
 from borealis_engine.proto.bodies import Buffer
-
-MOST: Final = 8  # members that one call sends to
 
 
 class Talker(Protocol):
@@ -96,9 +94,10 @@ class WireTransport(asyncio.Transport):
         self._acks, self._code = (native.FanAck * native.ACKS)(), ctypes.c_int()
         self._code_at = ctypes.byref(self._code)
         self._high, self._low = 1 << 20, 1 << 18
+        self._lent: Callable[[WireTransport], None] | None = None
         self._closing = self._writing = self._held_back = self._paused = False
         talker.connection_made(self)
-        if not self._closing:
+        if not self._closing and self._lent is None:
             loop.add_reader(sock, self._readable)
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -111,20 +110,34 @@ class WireTransport(asyncio.Transport):
     def _read_acks(self) -> bool:
         """Take acks; True if there is something else, or may be."""
         count = self.wire.library.fan_acks(self.wire.pointer, self.member, self._acks, self._code_at)
-        if count:
-            peer = self._talker.peer
-            self._talker.answered(
-                [
-                    Envelope(
-                        Generation(ack.generation),
-                        peer,
-                        "",
-                        Ack(Epoch(ack.epoch), Lsn(ack.flush), ack.beat, bool(ack.feeding)),
-                    )
-                    for ack in self._acks[:count]
-                ]
-            )
+        for ack in self._acks[:count]:
+            self.answered(ack)
         return self._came(self._code.value)
+
+    def answered(self, ack: native.FanAck) -> None:
+        """An ack came."""
+        told = Ack(Epoch(ack.epoch), Lsn(ack.flush), ack.beat, bool(ack.feeding))
+        self._talker.answered((Envelope(Generation(ack.generation), self._talker.peer, "", told),))
+
+    def came(self, code: int) -> None:
+        """Something came that is not an ack, with this result of the library."""
+        if self._came(code):
+            self._readable()
+
+    @property
+    def aligned(self) -> bool:
+        """Whether a frame begins next."""
+        return self._talker.between_frames
+
+    @property
+    def fileno(self) -> int:
+        """Give the socket's number."""
+        return self._sock.fileno()
+
+    def lend(self, back: Callable[["WireTransport"], None]) -> None:
+        """Have somebody else listen to the socket, until `back` is called at its end."""
+        self._loop.remove_reader(self._sock)
+        self._lent = back
 
     def _read_bytes(self) -> bool:
         return self._came(self.wire.library.wire_receive(self.wire.pointer))
@@ -146,13 +159,15 @@ class WireTransport(asyncio.Transport):
         """Let the peer wait."""
         if not self._paused and not self._closing:
             self._paused = True
-            self._loop.remove_reader(self._sock)
+            if self._lent is None:
+                self._loop.remove_reader(self._sock)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
         if self._paused and not self._closing:
             self._paused = False
-            self._loop.add_reader(self._sock, self._readable)
+            if self._lent is None:
+                self._loop.add_reader(self._sock, self._readable)
             self._loop.call_soon(self._readable)  # bytes may have been decrypted already
 
     def is_reading(self) -> bool:
@@ -226,7 +241,10 @@ class WireTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
-        self._loop.remove_reader(self._sock)
+        if self._lent is None:
+            self._loop.remove_reader(self._sock)
+        else:
+            self._lent(self)
         if self._writing:
             self._loop.remove_writer(self._sock)
         self._loop.call_soon(self._end, error)
@@ -236,18 +254,3 @@ class WireTransport(asyncio.Transport):
         self.wire.finish()
         with suppress(OSError):
             self._sock.close()
-
-
-def fan_out(transports: Sequence[WireTransport], appends: Sequence[Append], generation: int, sender: bytes) -> None:
-    """Send to each transport its append; they differ in stream and beat alone. At most MOST."""
-    copies = (native.Copy * MOST)()
-    for copy, transport, append in zip(copies, transports, appends, strict=False):
-        copy.to, copy.stream, copy.beat = transport.wire.pointer, append.stream, append.beat
-        copy.member = transport.member
-    first = appends[0]
-    transports[0].wire.library.fan_append(
-        copies, len(transports), generation, sender, first.epoch, first.lsn, first.durable, first.data, len(first.data)
-    )
-    for copy, transport in zip(copies, transports, strict=False):
-        if copy.result != 1:
-            transport.sent(copy.result)

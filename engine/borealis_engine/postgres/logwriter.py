@@ -36,6 +36,9 @@ class Sink(Protocol):
     def offer(self, lsn: Lsn, data: bytes) -> None:
         """Take the next bytes."""
 
+    def settle(self, other: int) -> None:
+        """Wait a moment for D to reach what was offered, unless descriptor `other` can be read (-1: there is none)."""
+
 
 class LogWriter(asyncio.Protocol):
     """One connection to the slot of the promoted PostgreSQL. `ended` completes, with an error, when it is over."""
@@ -56,6 +59,7 @@ class LogWriter(asyncio.Protocol):
         self._paused = False
         self._durable = start
         self._transport: asyncio.Transport | None = None
+        self._socket = -1  # its descriptor, where there is one
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -83,6 +87,8 @@ class LogWriter(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            self._socket = sock.fileno()
         self._tick()
 
     def data_received(self, data: bytes) -> None:
@@ -99,6 +105,7 @@ class LogWriter(asyncio.Protocol):
             self._gathering.came()
         self._pass_on()
         self._flush()
+        self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """PostgreSQL is gone, or we closed."""
@@ -147,6 +154,12 @@ class LogWriter(asyncio.Protocol):
     def _gathered(self) -> None:
         self._held = None
         self._pass_on()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the volume; look up when PostgreSQL has more, if that could leave at once."""
+        if self._offered > self._durable:
+            self._sink.settle(self._socket if self._gathering.hold(time.monotonic()) is not None else -1)
 
     def _read(self, wanted: bool) -> None:
         """Let PostgreSQL send, or wait."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, assert_never
 
-from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.contract.volume import WRITE_QUORUM, Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -38,6 +38,8 @@ from borealis_engine.proto.wal import find_end
 log = logging.getLogger(__name__)
 UPLOAD_PIECE: Final = 256 * 1024
 RETRY_S: Final = 0.2
+TURNS: Final = 4  # waits for D in a row, before anything else is looked at
+TURN_S: Final = 0.001  # seconds of one
 REFUSED: Final = "the core refused an input"
 FAREWELL_S: Final = 0.05  # for the resignation to leave our sockets
 
@@ -95,6 +97,18 @@ class Ownership:
         """Take WAL of the reign."""
         self._core.offer(lsn, data, self._loop.time())
         self._carry_out()
+
+    def settle(self, other: int) -> None:
+        """Wait a moment until what was offered is durable, unless descriptor `other` can be read; -1: there is none."""
+        fan = self._members.fan
+        turns = TURNS if fan is not None else 0
+        while fan is not None and turns and not self._closed and self._core.durable < (target := self._core.end):
+            turns -= 1
+            before = self._core.durable
+            fan.turn(self._core.epoch, target, WRITE_QUORUM, other=other, seconds=TURN_S)
+            if self._core.durable == before:
+                fan.listen()
+                return
 
     def configure(self, config: VolumeConfig) -> None:
         """Keep the higher configuration."""

@@ -25,6 +25,9 @@ class Reign:
         self.volume, self.frozen, self.room = volume, False, 1 << 20
         self.writer: LogWriter | None = None
 
+    def settle(self, other: int) -> None:
+        """Nothing is waited for."""
+
     def offer(self, lsn: Lsn, data: bytes) -> None:
         assert lsn == self.volume.end
         self.volume.append(data, durable=not self.frozen)

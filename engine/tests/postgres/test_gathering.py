@@ -22,6 +22,9 @@ class Volume:
         self.offered: list[bytes] = []
         self.more = asyncio.Event()
 
+    def settle(self, other: int) -> None:
+        """Nothing is waited for."""
+
     def offer(self, lsn: Lsn, data: bytes) -> None:
         assert lsn == START + sum(map(len, self.offered))
         self.offered.append(data)
@@ -40,6 +43,9 @@ class Wire:
 
     def is_closing(self) -> bool:
         return False
+
+    def get_extra_info(self, name: str) -> None:
+        return None
 
     def write(self, data: bytes) -> None:
         pass

@@ -37,6 +37,9 @@ class Sink:
         self.volume, self.room = volume, 1 << 20
         self.writer: LogWriter | None = None
 
+    def settle(self, other: int) -> None:
+        """Nothing is waited for."""
+
     def offer(self, lsn: Lsn, data: bytes) -> None:
         self.volume.append(data)
         if self.writer:
