@@ -4,6 +4,7 @@ Rows of 1 kB, so that it is the log and its copies which are measured rather tha
 when COMMIT returns: then every byte is as durable as the configuration makes it.
 """
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -52,5 +53,5 @@ def summarise(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
         if baseline in found:
             summary |= spread(f"copy.vs_{baseline}", found[BOREALIS], found[baseline])
     for name, rates in found.items():
-        summary[f"copy.{name}.mb_s"] = round(sorted(rates)[len(rates) // 2], 1)
+        summary[f"copy.{name}.mb_s"] = round(statistics.median(rates), 1)
     return summary

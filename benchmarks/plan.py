@@ -50,8 +50,8 @@ FULL: Final = Size(
     commits=3000,
 )  # fmt: skip
 QUICK: Final = Size(
-    scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=2, repair_mb=100, repair_s=2, kills=2, probes=100,
-    commits=300,
+    scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=1, repair_mb=100, repair_s=1, kills=2, probes=100,
+    commits=300, clients=(1, 16, 64),
 )  # fmt: skip
 
 
