@@ -47,7 +47,7 @@ def step(seconds: float) -> int:
 
 
 def _oldest(peer: Peer, since: float, now: float) -> float:
-    """When the oldest message was sent that it has not answered; one that is not in step owes that since it was heard."""
+    """When the oldest message was sent that it owes an answer to; who is not in step owes one since it was heard."""
     if peer.beats:
         return peer.beats[0][1]
     return now if peer.connected and peer.stage is Stage.STREAMING else max(peer.heard, since)
