@@ -47,7 +47,7 @@ demo: setup  ## a cluster on this machine without Kubernetes: load, a killed wri
 	tools/prepare postgres
 	$(BIN)/python -m borealis_local.demo $(if $(KEEP),--keep)
 
-bench: setup  ## pgbench against stock PostgreSQL, failover, readers, lag; docs/performance.md (QUICK=1: below 3 minutes)
+bench: setup  ## against stock PostgreSQL, slow members, repair, failover; docs/performance.md (20 minutes; QUICK=1: below 3)
 	tools/prepare postgres
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick --output benchmarks/results/quick.json) $(if $(DIR),--directory $(DIR))
 

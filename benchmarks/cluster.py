@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from borealis_engine.contract.volume import MEMBERS
 from borealis_local.cli import clusters
 from borealis_local.cli.client import Client
 from borealis_local.errors import CommandError
 from borealis_local.state import State
 
+from benchmarks.members import Member, processes
 from benchmarks.pgbench import Database
-from benchmarks.processes import BenchmarkFailed, run, start
+from benchmarks.processes import COMMAND_S, BenchmarkFailed, run, start
 
 NAME: Final = "bench"
 WAIT_S: Final = 180.0
@@ -102,6 +104,47 @@ class Cluster:
         body = {"postgres": {"namespace": "default", "name": self.status().get("writer", "")}}
         if not self._client().request("POST", "/local/kill", body)["killed"]:
             raise BenchmarkFailed("no PostgreSQL runs in the writer's pod")
+
+    def members(self) -> list[Member]:
+        """Give the storage pods in order, as processes; BenchmarkFailed unless all six run."""
+        running = processes(self.supervisor)
+        pods = self._client().items(f"{_PODS}?labelSelector=borealis.dev%2Fcomponent%3Dstorage")
+        found = [
+            Member(name=name, pid=running[name], address=str(pod["status"]["podIP"]), node=str(pod["spec"]["nodeName"]))
+            for pod in pods
+            if (name := str(pod["metadata"]["name"])) in running
+        ]
+        if len(found) != MEMBERS:
+            raise BenchmarkFailed(f"{len(found)} storage nodes run: {json.dumps(self.status())}")
+        return sorted(found, key=lambda member: member.name)
+
+    @property
+    def supervisor(self) -> int:
+        """Process id of local mode's supervisor, beneath which everything runs."""
+        return int(State(root=self.state).lock.read_text())
+
+    def writer_node(self) -> str:
+        """Give the Kubernetes node of the writer's pod."""
+        found = self._client().find(f"{_PODS}/{self.status().get('writer', '')}") or {}
+        return str((found.get("spec") or {}).get("nodeName", ""))
+
+    def flushed(self) -> int:
+        """Give the end of the log that PostgreSQL has written."""
+        with self.database.connect() as connection:
+            row = connection.execute("SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint").fetchone()
+        return int(str(row[0])) if row is not None else 0
+
+    def power(self, node: str, *, on: bool) -> None:
+        """Cut the power of a Kubernetes node, or give it back."""
+        self._client().request("POST", "/local/kill", {"node": node, "seconds": 0.0 if on else COMMAND_S})
+
+    def disk(self, member: Member) -> Path:
+        """Give the directory of a member's persistent volume."""
+        volumes = self._client().items("/api/v1/persistentvolumes")
+        held = [each["spec"] for each in volumes if each["spec"]["claimRef"]["name"] == member.name]
+        if len(held) != 1:
+            raise BenchmarkFailed(f"{len(held)} persistent volumes are of {member.name}")
+        return Path(str(held[0]["hostPath"]["path"]))
 
     def whole(self, readers: int) -> bool:
         """Tell whether all that is wanted serves."""

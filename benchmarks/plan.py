@@ -14,14 +14,17 @@ from typing import Final
 from borealis_engine.postgres.account import Account
 from borealis_engine.postgres.binaries import Binaries
 
-from benchmarks import failover, lag, settings, stages, tpcb
+from benchmarks import bulk, failover, gray, lag, repair, settings, stages, tpcb
 from benchmarks.cluster import Cluster
+from benchmarks.gray import Commits
 from benchmarks.pgbench import PgBench
 from benchmarks.stock import Stock
-from benchmarks.tpcb import BOREALIS, Say
+from benchmarks.tpcb import BOREALIS, Say, Target
 
 FIRST_PORT: Final = 25390  # below the range from which systems take the ports of outgoing connections
-PARTS: Final = ("tpcb", "stages", "cluster")
+PARTS: Final = ("tpcb", "copy", "gray", "repair", "stages", "cluster")
+_AGAINST_STOCK: Final = frozenset(("tpcb", "copy"))
+_ALONE: Final = frozenset(("gray", "repair"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +33,26 @@ class Size:
 
     scale: int
     rounds: int
-    seconds: float  # of one measurement
+    seconds: float  # of one measurement of pgbench
     warm_s: float
+    copy_mb: float  # in all rounds together
+    gray_s: float  # of one measurement
+    repair_mb: float
+    repair_s: float  # of healthy commits, before and after
     kills: int
     probes: int  # of the lag
     commits: int  # of the stages
-    clients: tuple[int, ...] = (1, 16)
+    clients: tuple[int, ...] = (1, 4, 16, 64)
 
 
-FULL: Final = Size(scale=50, rounds=5, seconds=10, warm_s=10, kills=10, probes=500, commits=3000)
-QUICK: Final = Size(scale=5, rounds=3, seconds=3, warm_s=3, kills=2, probes=100, commits=300)
+FULL: Final = Size(
+    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repair_mb=1000, repair_s=10, kills=10, probes=500,
+    commits=3000,
+)  # fmt: skip
+QUICK: Final = Size(
+    scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=1, repair_mb=100, repair_s=1, kills=2, probes=100,
+    commits=300, clients=(1, 16, 64),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +68,8 @@ class Plan:
     def measure(self, parts: Sequence[str]) -> dict[str, str | float]:
         """Measure the parts that are asked for."""
         found: dict[str, str | float] = {}
-        if "tpcb" in parts:
-            found |= self._tpcb()
+        if (_AGAINST_STOCK | _ALONE) & set(parts):
+            found |= self._writing(parts)
         if "stages" in parts:
             self.say("following commits through the agent, the members and their disks")
             found |= stages.measure(self.scratch / "stages", commits=self.size.commits)
@@ -64,23 +77,54 @@ class Plan:
             found |= self._cluster()
         return found
 
-    def _tpcb(self) -> dict[str, str | float]:
-        size, bench = self.size, PgBench(program=self.binaries.path("pgbench"), scratch=self.scratch)
+    def _writing(self, parts: Sequence[str]) -> dict[str, str | float]:
+        """Measure what needs a writer and no readers, all on one cluster."""
+        bench = PgBench(program=self.binaries.path("pgbench"), scratch=self.scratch)
+        found: dict[str, str | float] = {}
+        self.say("starting Borealis in local mode")
+        with self._running("writing", readers=0) as cluster:
+            if _AGAINST_STOCK & set(parts):
+                found |= self._against_stock(bench, cluster, parts)
+            if _ALONE & set(parts):
+                found |= self._alone(Commits.prepare(bench, cluster.database), cluster, parts)
+        return found
+
+    def _against_stock(self, bench: PgBench, cluster: Cluster, parts: Sequence[str]) -> dict[str, str | float]:
+        size, found = self.size, dict[str, str | float]()
         with ExitStack() as stack:
-            self.say("starting Borealis in local mode")
-            cluster = stack.enter_context(self._running("tpcb", readers=0))
             ours = settings.ask(cluster.database)
             stocks = [stack.enter_context(self._stock(name, ours)) for name in tpcb.BASELINES]
-            databases = {BOREALIS: cluster.database, **{stock.name: stock.database for stock in stocks}}
-            for name, database in databases.items():
-                self.say(f"loading scale {size.scale} into {name}")
-                bench.load(database, size.scale)
-                bench.measure(database, clients=max(size.clients), seconds=size.warm_s)
-            rounds = tpcb.measure(
-                bench, databases, clients=size.clients, rounds=size.rounds, seconds=size.seconds, say=self.say
-            )
-            told = settings.differences({name: settings.ask(each) for name, each in databases.items()})
-        return {**tpcb.summarise(rounds), **told}
+            targets = {BOREALIS: Target(database=cluster.database, roots=(cluster.supervisor,))}
+            targets |= {stock.name: Target(database=stock.database, roots=stock.roots) for stock in stocks}
+            if "tpcb" in parts:
+                for name, target in targets.items():
+                    self.say(f"loading scale {size.scale} into {name}")
+                    bench.load(target.database, size.scale)
+                    bench.measure(target.database, clients=16, seconds=size.warm_s)
+                rounds = tpcb.measure(
+                    bench, targets, clients=size.clients, rounds=size.rounds, seconds=size.seconds, say=self.say
+                )
+                for script, samples in rounds.items():
+                    found |= tpcb.summarise(samples, script)
+                found |= {**tpcb.latencies(rounds["tpcb"]), **tpcb.processor(rounds["tpcb"])}
+            if "copy" in parts:
+                found |= bulk.summarise(
+                    bulk.measure(targets, rounds=size.rounds, megabytes=size.copy_mb, say=self.say)
+                )  # fmt: skip
+            told = settings.differences({name: settings.ask(each.database) for name, each in targets.items()})
+        return {**found, **told}
+
+    def _alone(self, commits: Commits, cluster: Cluster, parts: Sequence[str]) -> dict[str, float]:
+        size, found = self.size, dict[str, float]()
+        if "gray" in parts:
+            self.say("commits with two members delayed, and with one frozen")
+            found |= gray.summarise(
+                gray.measure(cluster, commits, rounds=size.rounds, seconds=size.gray_s, say=self.say)
+            )  # fmt: skip
+        if "repair" in parts:
+            took = repair.measure(cluster, commits, megabytes=size.repair_mb, seconds=size.repair_s, say=self.say)
+            found |= repair.summarise(took)
+        return found
 
     def _cluster(self) -> dict[str, str | float]:
         self.say("starting a cluster with readers")
@@ -124,6 +168,7 @@ class Plan:
             account=self.account,
             settings=settings.common(ours),
             synchronous=name == "any4",
+            fsync=name != "nofsync",
         )
         try:
             stock.start()

@@ -5,21 +5,16 @@ Invariant: docs/performance.md says what latest.json says; a test of the reposit
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
+from benchmarks import tables
 from benchmarks.machine import QUIET_BUSY
+from benchmarks.tables import Results
 
-Results: TypeAlias = Mapping[str, str | float]
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = ROOT / "benchmarks" / "results" / "latest.json"
 PAGE: Final = ROOT / "docs" / "performance.md"
-_CONFIGURATIONS: Final = {
-    "borealis": "Borealis, local mode",
-    "any4": "PostgreSQL, six receivers, ANY 4",
-    "fsync": "PostgreSQL, fsync, one copy",
-}
 _SECTIONS: Final = ("results", "stages", "settings", "machine")
 
 
@@ -48,24 +43,9 @@ def render_page(text: str, results: Results) -> str:
     return text
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
-
-
 def render_results(results: Results) -> str:
     """Give the tables of what was measured."""
-    clients = sorted(int(key.split(".")[1][1:]) for key in results if key.endswith(".vs_any4"))
-    rows = []
-    for name, title in _CONFIGURATIONS.items():
-        cells = [f"{results[f'tpcb.c{c}.{name}.{what}']:g}" for c in clients for what in ("tps", "latency_ms")]
-        rows.append((title, *cells))
-    for baseline in ("any4", "fsync"):
-        cells = [_ratio(results, f"tpcb.c{c}.vs_{baseline}") for c in clients]
-        rows.append((f"**Borealis / {baseline}**", *(cell for each in cells for cell in (each, ""))))
-    plural = {1: "1 client"}
-    head = ("configuration", *(h for c in clients for h in (f"{plural.get(c, f'{c} clients')}: tps", "latency, ms")))
-    return _caveat(results) + _table(head, rows) + _table(("what", "figure"), _others(results))
+    return _caveat(results) + "".join(render(results) for render in tables.OF_RESULTS)
 
 
 def _caveat(results: Results) -> str:
@@ -78,26 +58,10 @@ def _caveat(results: Results) -> str:
     return f"\n**Not to be quoted**: these figures are {' and '.join(reasons)}.\n" if reasons else ""
 
 
-def _ratio(results: Results, key: str) -> str:
-    return f"**{results[key]:g}** ({results[f'{key}.min']:g} to {results[f'{key}.max']:g})"
-
-
-def _others(results: Results) -> list[tuple[str, ...]]:
-    known = (
-        ("failover.sigkill.median_s", "failover after SIGKILL of the writer's PostgreSQL, median, s"),
-        ("failover.sigkill.max_s", "the same, slowest, s"),
-        ("failover.kills", "kills"),
-        ("reader.ready_s", "one reader more until it serves, s"),
-        ("lag.p50_ms", "commit to visible on a reader, median, ms"),
-        ("lag.p99_ms", "the same, 99th percentile, ms"),
-    )
-    return [(title, f"{results[key]:g}") for key, title in known if key in results]
-
-
 def render_stages(results: Results) -> str:
     """Give where the microseconds of a commit go."""
     rows = [(key.partition(".")[2], f"{value:g}") for key, value in results.items() if key.startswith("stages.")]
-    return _table(("stage of a commit, 1 client", "median, µs"), rows)
+    return tables.table(("stage of a commit, 1 client", "median, µs"), rows)
 
 
 def render_settings(results: Results) -> str:
@@ -107,7 +71,7 @@ def render_settings(results: Results) -> str:
         if key.startswith("settings."):
             shown, _, reason = str(value).partition(": ")
             rows.append((f"`{key.partition('.')[2]}`", shown, reason))
-    return _table(("setting", "values", "why"), rows)
+    return tables.table(("setting", "values", "why"), rows)
 
 
 def render_machine(results: Results) -> str:
@@ -115,7 +79,7 @@ def render_machine(results: Results) -> str:
     rows = [
         (key.partition(".")[2], str(value)) for key, value in results.items() if key.startswith(("machine.", "run."))
     ]
-    return _table(("machine and run", ""), rows)
+    return tables.table(("machine and run", ""), rows)
 
 
 _RENDER: Final = {

@@ -1,4 +1,4 @@
-"""Stock PostgreSQL to compare with: alone with fsync, or with six synchronous receivers of which four must confirm.
+"""Stock PostgreSQL to compare with: alone, with fsync or without, or with six synchronous receivers, four of a quorum.
 
 The receivers are PostgreSQL's own `pg_receivewal --synchronous`: six processes that each keep a copy of the log and
 flush it before they confirm. That is the durability of a Borealis volume, by PostgreSQL's own means.
@@ -28,7 +28,7 @@ USER: Final = "bench"
 
 @dataclass(slots=True, kw_only=True)
 class Stock:
-    """One stock server, with or without receivers."""
+    """One stock server, with or without receivers. Without fsync nothing is durable: it is what the machine can do."""
 
     name: str
     root: Path
@@ -37,6 +37,7 @@ class Stock:
     account: Account | None
     settings: Mapping[str, str]
     synchronous: bool
+    fsync: bool = True
     _server: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _receivers: "list[subprocess.Popen[bytes]]" = field(default_factory=list, init=False)
 
@@ -44,6 +45,12 @@ class Stock:
     def database(self) -> Database:
         """Give where it listens."""
         return Database(host="127.0.0.1", port=self.port, user=USER, name="app")
+
+    @property
+    def roots(self) -> tuple[int, ...]:
+        """Give the process ids of the server and its receivers."""
+        running = [*([self._server] if self._server is not None else []), *self._receivers]
+        return tuple(process.pid for process in running)
 
     def start(self) -> None:
         """Make and start it; with receivers, wait until a quorum of them streams."""
@@ -80,7 +87,7 @@ class Stock:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
-            "fsync": "on",
+            "fsync": "on" if self.fsync else "off",
             "synchronous_commit": "on",
         }
         return {**self.settings, **own}

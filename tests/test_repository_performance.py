@@ -1,10 +1,21 @@
 """The performance page says what the results say; and the arithmetic of the benchmarks, on figures made up here."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import pytest
 
-from benchmarks import failover, machine, pgbench, results, settings, stages, tpcb
+from benchmarks import bulk, failover, gray, machine, members, pgbench, repair, results, settings, stages, tpcb, usage
+from benchmarks.members import Member, Standing
 from benchmarks.pgbench import Measured
 from benchmarks.processes import BenchmarkFailed
+from benchmarks.repair import Repair
+from benchmarks.tpcb import Sample
 
 WANTED = (
     "tpcb.c1.vs_any4", "tpcb.c16.vs_any4", "tpcb.c1.vs_fsync", "tpcb.c16.vs_fsync", "failover.sigkill.median_s",
@@ -53,14 +64,156 @@ def test_each_round_begins_with_another_configuration() -> None:
 
 
 def test_rounds_become_ratios_and_medians() -> None:
-    def rates(*each: float) -> list[Measured]:
-        return [Measured(tps=tps, latency_ms=1000 / tps, transactions=1) for tps in each]
+    def rates(*each: float) -> list[Sample]:
+        return [Sample(measured=Measured(tps=tps, latency_ms=1000 / tps, transactions=1)) for tps in each]
 
     summary = tpcb.summarise({1: {"borealis": rates(30, 60), "any4": rates(20, 30), "fsync": rates(60, 60)}})
     assert summary["tpcb.c1.vs_any4"] == 1.75
     assert (summary["tpcb.c1.vs_any4.min"], summary["tpcb.c1.vs_any4.max"]) == (1.5, 2.0)
     assert summary["tpcb.c1.vs_fsync"] == 0.75
     assert summary["tpcb.c1.borealis.tps"] == 45
+
+
+def samples(used: dict[str, float], *latencies: float) -> list[Sample]:
+    measured = Measured(tps=1, latency_ms=1, transactions=len(latencies), latencies=latencies)
+    return [Sample(measured=measured, used=used)]
+
+
+def test_latencies_are_pooled_and_their_ratio_is_told() -> None:
+    found = {16: {"borealis": samples({}, 1, 2, 3, 9), "any4": samples({}, 1, 1, 1, 3)}, 64: {"any4": samples({}, 1)}}
+    told = tpcb.latencies(found)
+    assert (told["latency.c16.borealis.p50_ms"], told["latency.c16.borealis.p999_ms"]) == (3, 9)
+    assert told["latency.c16.p99_ratio"] == 3
+    assert not any("c64" in key for key in told)
+
+
+def test_processor_time_is_told_for_a_thousand_commits() -> None:
+    told = tpcb.processor({1: {"borealis": samples({"postgres": 0.5, "log writer": 0.25}, *[1.0] * 500)}})
+    assert told == {
+        "cpu.c1.borealis.postgres_s": 1.0, "cpu.c1.borealis.log_writer_s": 0.5, "cpu.c1.borealis.all_s": 1.5,
+    }  # fmt: skip
+
+
+def test_pgbenchs_log_is_read() -> None:
+    assert pgbench.parse_log(["0 1 2431 0 1700 5\n1 1 100 0 1700 6\n", "2 1 7 0 1700 7\n"]) == (2.431, 0.1, 0.007)
+    with pytest.raises(BenchmarkFailed):
+        pgbench.percentile([], 0.99)
+
+
+@pytest.mark.parametrize(
+    ("command", "group"),
+    [
+        ("/v/bin/python /v/bin/borealis-storage", "storage nodes"),
+        ("/v/bin/python -I -S /x/shim.py borealis-storage", ""),
+        ("/v/bin/python /v/bin/borealis-agent", "log writer"),
+        ("postgres: bench-instance-0: walsender borealis [local] streaming", "walsenders"),
+        ("postgres: bench app 127.0.0.1(5) COMMIT", "postgres"),
+        ("/usr/lib/postgresql/15/bin/postgres -D /d", "postgres"),
+        ("/usr/lib/postgresql/15/bin/pg_receivewal --slot copy0", "receivers"),
+        ("pgbench --client=4", ""),
+        ("/v/bin/python /v/bin/borealis-operator", ""),
+    ],
+)
+def test_processes_are_told_apart(command: str, group: str) -> None:
+    assert usage.group(command) == group
+
+
+def test_the_time_of_a_backend_that_ended_is_its_postmasters() -> None:
+    stat = "7 (a) b) S 3 " + " ".join(["0"] * 9) + " 100 50 30 20 0"
+    process = usage.parse(7, stat, "postgres -D x")
+    assert (process.pid, process.parent) == (7, 3)
+    assert usage.totals([process])["postgres"] == pytest.approx(200 * usage.TICK_S)
+    agent = usage.parse(8, stat, "borealis-agent")
+    assert usage.totals([agent])["log writer"] == pytest.approx(150 * usage.TICK_S)
+
+
+METRICS = """\
+borealis_storage_state{state="catching-up"} 0.0
+borealis_storage_state{state="current"} 1.0
+borealis_storage_flush_lsn 1.6777216e+07
+borealis_storage_durable_lsn 12.0
+"""
+
+
+def test_a_members_standing_is_read_from_its_metrics() -> None:
+    assert members.parse(METRICS) == Standing(current=True, flush=1 << 24, durable=12)
+    assert not members.parse(METRICS.replace("} 1.0", "} 0.0")).current
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Member]:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield Member(name="m", pid=process.pid, address="", node="")
+    process.kill()
+    process.communicate()
+
+
+def state(member: Member) -> str:
+    return Path(f"/proc/{member.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def await_state(member: Member, *, stopped: bool) -> None:
+    until = time.monotonic() + 30
+    while (state(member) == "T") is not stopped:
+        assert time.monotonic() < until, state(member)
+        time.sleep(0.001)
+
+
+def held_up_and_failed(ail: Callable[[Sequence[Member]], AbstractContextManager[None]], member: Member) -> None:
+    with ail([member]):
+        await_state(member, stopped=True)
+        raise BenchmarkFailed("meanwhile")
+
+
+@pytest.mark.parametrize("ail", [members.frozen, members.delayed])
+def test_a_member_that_was_held_up_goes_on_whatever_happens(
+    sleeper: Member, ail: Callable[[Sequence[Member]], AbstractContextManager[None]]
+) -> None:
+    with pytest.raises(BenchmarkFailed):
+        held_up_and_failed(ail, sleeper)
+    await_state(sleeper, stopped=False)
+
+
+def test_ailing_rounds_become_ratios_to_the_healthy_ones() -> None:
+    rounds = {"healthy": [2.0, 4.0], "delayed": [3.0, 4.0], "frozen": [2.0, 6.0]}
+    told = gray.summarise({**rounds, **{f"{case}.p50": [1.0, 1.0] for case in rounds}})
+    assert told["gray.commit_p99_ratio"] == 1.25
+    assert told["gray.frozen_p99_ratio"] == 1.25
+    assert told["gray.healthy.p99_ms"] == 3
+
+
+def test_a_repair_becomes_rates_and_ratios() -> None:
+    told = repair.summarise(
+        Repair(megabytes=100, seconds=2, away_s=3, copied_mb_s=200, healthy_p99_ms=4, repair_p99_ms=8)
+    )
+    assert (told["repair.vs_copy"], told["repair.mb_s"], told["repair.commit_p99_ratio"]) == (0.25, 50, 2)
+
+
+def test_as_much_journal_is_copied_as_was_missing(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.log").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{number}.log", (number, number))
+    assert [path.name for path in repair.newest(tmp_path, 150)] == ["4.log", "3.log"]
+    with pytest.raises(BenchmarkFailed):
+        repair.newest(tmp_path / "none", 1)
+
+
+def test_a_copy_is_compared_round_by_round() -> None:
+    told = bulk.summarise({"borealis": [50.0, 40.0], "any4": [100.0, 50.0]})
+    assert (told["copy.vs_any4"], told["copy.vs_any4.min"], told["copy.vs_any4.max"]) == (0.65, 0.5, 0.8)
+
+
+def test_every_part_that_was_measured_is_on_the_page() -> None:
+    found = dict(results.read())
+    spread = {"": 0.8765, ".min": 0.5, ".max": 0.9}
+    for number, script in enumerate(("tpcb", "simple")):
+        found |= {f"{script}.c64.vs_any4{what}": value + number for what, value in spread.items()}
+        found |= {f"{script}.c64.borealis.{what}": 640 + number for what in ("tps", "latency_ms")}
+    found |= {"latency.c1.borealis.p999_ms": 77.125, "latency.c1.borealis.p50_ms": 1, "cpu.c1.any4.all_s": 1.625}
+    found |= {"cpu.c1.any4.receivers_s": 0.375, "copy.borealis.mb_s": 55.5, "gray.commit_p99_ratio": 1.0625}
+    page = results.render_page(results.PAGE.read_text(), found)
+    for figure in ("0.8765", "1.8765", "77.125", "1.625", "0.375", "55.5", "1.0625", "641"):
+        assert figure in page, figure
 
 
 def test_a_report_of_pgbench_is_read() -> None:

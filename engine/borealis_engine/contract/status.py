@@ -66,6 +66,7 @@ class InstanceStatus(Wire):
     refused: Mapping[str, str] = field(default_factory=dict)  # parameters that PostgreSQL does not take, and why
     pending_restart: tuple[str, ...] = ()  # parameters that this PostgreSQL takes at its next start only
     tls: bool = False  # clients can connect by TLS
+    slow: Mapping[str, int] = field(default_factory=dict)  # members behind this writer, and for how many seconds
     message: str = ""
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ from borealis_engine.core.messages import (
 from borealis_engine.core.peer import Peer
 from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
+from borealis_engine.core.slowness import Standing, judge
 from borealis_engine.core.tail import LogEnd, Scan
 
 TICK_S: Final = 0.1  # seconds
@@ -65,6 +66,7 @@ class Writer:
         self._over = False
         self._resigned = False
         self._ticked = now
+        self._won_at = now
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
@@ -97,6 +99,14 @@ class Writer:
     def lease_until(self) -> float:
         """When the lease runs out unless four members are heard: PostgreSQL must be silent from then on."""
         return self._reign.lease_until if self._reign and not self._over else float("-inf")
+
+    def standings(self, now: float) -> tuple[Standing, ...]:
+        """How each member does in the reign, in the order of the configuration; none before the election."""
+        reign, peers = self._reign, self._peers
+        if reign is None or self._over:
+            return ()
+        known = [(member.name, peers[member.id]) for member in self.config.members if member.id in peers]
+        return tuple(judge(name, peer, end=reign.window.end, since=self._won_at, now=now) for name, peer in known)
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
@@ -224,6 +234,7 @@ class Writer:
     def _win(self, now: float) -> None:
         """Four promises: the epoch is ours alone. Find its log."""
         promises = dict(self._campaign.promises)
+        self._won_at = now
         for peer in self._peers.values():
             peer.enlist()
         self._reign = Reign(

@@ -179,7 +179,7 @@ async def run(configuration: Configuration, lines: JsonLines) -> bool:
         configure=instance.configure,
         ready=lambda: instance.ready,
         commands=commands(instance),
-        metrics=make_registry(lambda: instance.status, instance.tally),
+        metrics=make_registry(lambda: instance.status, instance.tally, lambda: instance.standings),
     )
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(configuration.site.prepare)

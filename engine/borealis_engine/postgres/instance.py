@@ -17,6 +17,7 @@ from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.contract.volume import Lsn, VolumeConfig, format_lsn
 from borealis_engine.core.messages import History
+from borealis_engine.core.slowness import Standing, slow
 from borealis_engine.net.members import Members
 from borealis_engine.net.tls import Tls
 from borealis_engine.postgres import accession, timelines
@@ -113,8 +114,14 @@ class Instance:
             refused=self._tuning.refused,
             pending_restart=self._tuning.pending,
             tls=self._attached is not None and self._attached.configuration.tls,
+            slow=slow(self.standings),
             message=self._message,
         )
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Give how the members do, if this is the writer."""
+        return self._ownership.standings if self._ownership is not None and self._role is Role.WRITER else ()
 
     def want_promotion(self) -> bool:
         """Ask for the writer's role; False if this instance is about to end."""

@@ -3,13 +3,14 @@
 The invariant: names are stable, and every label has a fixed set of values.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import InstanceStatus, Role
+from borealis_engine.core.slowness import Standing
 from borealis_engine.postgres.census import OTHER, STATES
 from borealis_engine.postgres.errors import Cause
 from borealis_engine.postgres.latency import BOUNDS_S, Latency
@@ -29,19 +30,24 @@ GAUGES = {
 class InstanceCollector(Collector):
     """Reads status and counts at each scrape."""
 
-    def __init__(self, status: Callable[[], InstanceStatus], tally: Tally) -> None:
-        self._status, self._tally = status, tally
+    def __init__(
+        self, status: Callable[[], InstanceStatus], tally: Tally, standings: Callable[[], Sequence[Standing]]
+    ) -> None:
+        self._status, self._tally, self._standings = status, tally, standings
 
     def collect(self) -> Iterator[Metric]:
         """Give everything."""
         yield from _of_status(self._status())
         yield from _of_tally(self._tally)
+        yield from _of_members(self._standings())
 
 
-def make_registry(status: Callable[[], InstanceStatus], tally: Tally) -> CollectorRegistry:
+def make_registry(
+    status: Callable[[], InstanceStatus], tally: Tally, standings: Callable[[], Sequence[Standing]] = tuple
+) -> CollectorRegistry:
     """Give a registry of its own."""
     registry = CollectorRegistry()
-    registry.register(InstanceCollector(status, tally))
+    registry.register(InstanceCollector(status, tally, standings))
     return registry
 
 
@@ -71,6 +77,26 @@ def _of_tally(tally: Tally) -> Iterator[Metric]:
     yield states
     yield _gauge("commits_waiting", "Sessions whose commit waits for the volume.", tally.commits_waiting)
     yield _histogram(tally.latency)
+
+
+def _of_members(standings: Sequence[Standing]) -> Iterator[Metric]:
+    """Give a series for each place in the volume's configuration, of which there are six."""
+    unanswered = GaugeMetricFamily(
+        "borealis_instance_member_unanswered_seconds",
+        "Age of the oldest message that a member of the volume has not answered; told by the writer.",
+        labels=["member"],
+    )
+    behind = GaugeMetricFamily(
+        "borealis_instance_member_behind_bytes",
+        "Log that a member of the volume has not acknowledged; told by the writer.",
+        labels=["member"],
+    )
+    for number, each in enumerate(standings):
+        unanswered.add_metric([str(number)], each.unanswered)
+        if each.behind is not None:
+            behind.add_metric([str(number)], each.behind)
+    yield unanswered
+    yield behind
 
 
 def _histogram(latency: Latency) -> Metric:

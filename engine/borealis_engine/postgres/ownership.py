@@ -27,6 +27,7 @@ from borealis_engine.core.effects import (
     WriterEffect,
 )
 from borealis_engine.core.messages import Append, Envelope
+from borealis_engine.core.slowness import Standing
 from borealis_engine.core.writer import Writer
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.members import Members
@@ -87,6 +88,11 @@ class Ownership:
     def durable(self) -> Lsn:
         """D; 0 until elected."""
         return self._core.durable
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """How each member does in the reign."""
+        return self._core.standings(self._loop.time())
 
     @property
     def room(self) -> int:

@@ -151,6 +151,18 @@ async def test_metrics_tell_of_clients_commits_and_roles(pair: tuple[Agent, Agen
     assert "borealis_instance_commit_seconds_count 0.0\n" in text
 
 
+async def test_a_frozen_member_is_named_by_the_writer_and_by_nobody_else(pair: tuple[Agent, Agent]) -> None:
+    writer, reader = pair
+    name, frozen = writer.nodes.config.members[4].name, writer.nodes.processes[4]
+    assert 'borealis_instance_member_unanswered_seconds{member="5"}' in await scrape(writer, bool)
+    frozen.send_signal(signal.SIGSTOP)
+    await writer.until(lambda status: set(status.slow) == {name})
+    assert (await reader.status()).slow == {}
+    assert "member_unanswered_seconds{" not in await scrape(reader, bool)
+    frozen.send_signal(signal.SIGCONT)
+    await writer.until(lambda status: not status.slow)
+
+
 async def scrape(agent: Agent, wanted: Callable[[str], bool]) -> str:
     """Scrape until that is in it: clients are counted every few seconds."""
     async with asyncio.timeout(DEADLINE_S):
@@ -161,7 +173,7 @@ async def scrape(agent: Agent, wanted: Callable[[str], bool]) -> str:
 
 def test_a_status_without_the_newer_fields_is_understood() -> None:
     old = InstanceStatus.from_json('{"name":"i","role":"reader"}')
-    assert (old.settings, old.refused, old.pending_restart, old.tls) == ("", {}, (), False)
+    assert (old.settings, old.refused, old.pending_restart, old.tls, old.slow) == ("", {}, (), False, {})
 
 
 async def test_a_reader_whose_postgresql_dies_is_back_in_the_same_process_each_time(pair: tuple[Agent, Agent]) -> None:

@@ -50,7 +50,8 @@ def storage_condition(facts: Facts) -> Condition:
     count = serving_members(facts)
     there, good = {p.name: p for p in facts.storage_pods}, _good_states(facts)
     members = facts.volume.config.members if facts.volume else ()
-    ailing = "; ".join(told for m in members if (told := _ailment(m.name, there.get(m.name), good)))
+    slow = writer.slow if facts.writer and (writer := facts.writer.instance_status) else {}
+    ailing = "; ".join(told for m in members if (told := _ailment(m.name, there.get(m.name), good, slow)))
     message = f"{count} of {MEMBERS} storage nodes are current" + (f": {ailing}" if ailing else "")
     if facts.volume is None or not facts.volume.config.sealed:
         return condition("StorageHealthy", False, "Formatting", f"waiting for all {MEMBERS} storage nodes to format")
@@ -100,7 +101,7 @@ def reconciled_condition(error: str = "", reason: str = "") -> Condition:
     return condition("Reconciled", True, "Done", "the last pass went through")
 
 
-def _ailment(name: str, pod: Pod | None, good: Collection[StorageState]) -> str:
+def _ailment(name: str, pod: Pod | None, good: Collection[StorageState], slow: Mapping[str, int]) -> str:
     if pod is None:
         return f"{name} is missing"
     if pod.unschedulable:
@@ -109,5 +110,5 @@ def _ailment(name: str, pod: Pod | None, good: Collection[StorageState]) -> str:
     if status is None:
         return f"{pod.name} does not answer"
     if status.state in good:
-        return ""
+        return f"slow: {name} (for {slow[name]} s)" if name in slow else ""
     return f"{pod.name} is {status.state.value}" + (f" ({status.message})" if status.message else "")

@@ -1,0 +1,167 @@
+"""Repair: a member that was away while much was written comes back and catches up from its peers.
+
+Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. Commits go on
+all the time. What it is compared with is a plain copy of as much journal between the same directories, under the same
+load. (A wiped member cannot be measured before members can be replaced.)
+"""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from benchmarks import bulk
+from benchmarks.cluster import Cluster
+from benchmarks.gray import Commits, settle
+from benchmarks.members import Member, Standing, ask
+from benchmarks.pgbench import percentile
+from benchmarks.processes import BenchmarkFailed
+from benchmarks.tpcb import Say
+
+LIMIT_S: Final = 300.0
+POLL_S: Final = 0.05
+SLICE_S: Final = 1.0  # of commits; one after the other while the repair lasts
+GOING_S: Final = 1.0  # for a power cut to be one
+LOADS: Final = 4  # COPYs that write the log: what a crash would take back is never all of it
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What one repair took."""
+
+    megabytes: float  # of log that was missing
+    seconds: float  # from the member's first answer until it was current
+    away_s: float  # from the power's return until then
+    copied_mb_s: float
+    healthy_p99_ms: float
+    repair_p99_ms: float
+
+
+def measure(cluster: Cluster, commits: Commits, *, megabytes: float, seconds: float, say: Say) -> Repair:
+    """Measure one repair of about so much log; healthy commits for `seconds` before and after."""
+    settle(cluster)
+    victim = choose(cluster)
+    before = commits.run(seconds)
+    with _without_power(cluster, victim):
+        say(f"{victim.name} is away while {megabytes:.0f} MB are loaded")
+        for _ in range(LOADS):
+            bulk.load(cluster.database, megabytes / LOADS)
+    on_at = time.monotonic()
+    (behind, answered_at, current_at), during = _under_load(commits, lambda: _await_return(victim.address, on_at))
+    took = current_at - answered_at
+    say(f"{victim.name} caught {behind / bulk.MB:.0f} MB up in {took:.1f} s")
+    settle(cluster)
+    copied, _ = _under_load(commits, lambda: copy_journal(cluster, victim, behind))
+    after = commits.run(seconds)
+    return Repair(
+        megabytes=behind / bulk.MB,
+        seconds=took,
+        away_s=current_at - on_at,
+        copied_mb_s=copied,
+        healthy_p99_ms=percentile([*before, *after], 0.99),
+        repair_p99_ms=percentile(during, 0.99),
+    )
+
+
+def choose(cluster: Cluster) -> Member:
+    """Give a member whose node does not run the writer."""
+    taken = cluster.writer_node()
+    return next(member for member in cluster.members() if member.node != taken)
+
+
+@contextmanager
+def _without_power(cluster: Cluster, member: Member) -> Iterator[None]:
+    try:
+        cluster.power(member.node, on=False)
+        time.sleep(GOING_S)
+        yield
+    finally:
+        cluster.power(member.node, on=True)
+
+
+def _under_load(commits: Commits, work: Callable[[], T]) -> tuple[T, list[float]]:
+    """Do `work` in a thread while clients commit; give its result and the milliseconds of the commits meanwhile."""
+    result, taken = Future[T](), list[float]()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except Exception as error:  # noqa: BLE001 (raised again in the thread that waits)
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()  # not an executor's: those are waited for after Ctrl-C
+    while not result.done():
+        taken += commits.run(SLICE_S)
+    return result.result(), taken
+
+
+def _await_return(address: str, since: float) -> tuple[int, float, float]:
+    """Give the bytes that the member lacked at its first answer, and when that and its being current was."""
+    first: tuple[int, float] | None = None
+    told: Standing | None = None
+    while (now := time.monotonic()) < since + LIMIT_S:
+        told = ask(address)
+        if told is not None and first is None:
+            first = told.flush, now
+        if told is not None and first is not None and told.current:
+            return told.flush - first[0], first[1], now
+        time.sleep(POLL_S)
+    raise BenchmarkFailed(f"the storage node at {address} did not catch up within {LIMIT_S:.0f} s: {told}")
+
+
+def copy_journal(cluster: Cluster, member: Member, size: int) -> float:
+    """Copy the newest files of another member's journal, about `size` bytes, beside the member's disk; give MB/s."""
+    donor = next(other for other in cluster.members() if other.name != member.name)
+    files = newest(cluster.disk(donor), size)
+    target = cluster.disk(member) / "benchmark-copy"
+    target.mkdir()
+    try:
+        began = time.perf_counter()
+        total = sum(_copy(path, target / path.name) for path in files)
+        return total / bulk.MB / (time.perf_counter() - began)
+    finally:
+        shutil.rmtree(target)
+
+
+def newest(disk: Path, size: int) -> list[Path]:
+    """Give the newest log files beneath a member's disk, so many as hold `size` bytes."""
+    files = sorted(disk.rglob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    chosen, total = list[Path](), 0
+    for path in files:
+        if total >= size:
+            break
+        chosen.append(path)
+        total += path.stat().st_size
+    if not chosen:
+        raise BenchmarkFailed(f"no journal lies in {disk}")
+    return chosen
+
+
+def _copy(source: Path, target: Path) -> int:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        shutil.copyfileobj(reading, writing, 1 << 20)
+        writing.flush()
+        os.fdatasync(writing.fileno())
+        return writing.tell()
+
+
+def summarise(repair: Repair) -> dict[str, float]:
+    """Give what goes into the results."""
+    rate = repair.megabytes / repair.seconds
+    return {
+        "repair.vs_copy": round(rate / repair.copied_mb_s, 3),
+        "repair.commit_p99_ratio": round(repair.repair_p99_ms / repair.healthy_p99_ms, 3),
+        "repair.mb": round(repair.megabytes),
+        "repair.mb_s": round(rate, 1),
+        "repair.copy_mb_s": round(repair.copied_mb_s, 1),
+        "repair.until_current_s": round(repair.away_s, 2),
+        "repair.healthy.p99_ms": round(repair.healthy_p99_ms, 3),
+        "repair.during.p99_ms": round(repair.repair_p99_ms, 3),
+    }
