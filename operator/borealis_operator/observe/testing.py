@@ -194,14 +194,19 @@ class FakeWorld:
         """Give the node of a disk that exists, else the first of the zone; empty if there is none."""
         claim = self._claim(pod)
         chosen = (claim["metadata"].get("annotations") or {}).get(ANNOTATION_NODE, "") if claim else ""
-        nodes = sorted(name for kind, _, name in self.kube.objects if kind == "Node")
+        zones = {
+            name: (o["metadata"].get("labels") or {}).get(LABEL_ZONE, "")
+            for (kind, _, name), o in sorted(self.kube.objects.items())
+            if kind == "Node"
+        }
+        nodes = list(zones)
         if chosen:
             return chosen if chosen in nodes else ""
         terms = pod["spec"]["affinity"].get("nodeAffinity", {})
         for term in terms.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", ()):
             for match in term["matchExpressions"]:
                 if match["key"] == LABEL_ZONE:
-                    own = [n for n in nodes if n.startswith(f"node-{match['values'][0]}")]
+                    own = [n for n, zone in zones.items() if zone in match["values"]]
                     return min(own, key=lambda n: (self._crowd(pod, n), n), default="")
         return min(nodes, key=lambda n: (self._crowd(pod, n), n), default="")
 

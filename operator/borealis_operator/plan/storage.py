@@ -96,9 +96,10 @@ def _tell(facts: Facts, copy: Copy) -> str:
 
 def _done(facts: Facts, copy: Copy) -> str:
     """Say what is being done about a member that is not as it should be; empty if nothing needs to be."""
-    joining = facts.volume.config.joining if facts.volume else None
-    if not copy.problem:
+    config = facts.volume.config if facts.volume else None
+    if not copy.problem or config is None or not config.sealed:
         return ""
+    joining = config.joining
     if joining:
         ours = copy.member.id == joining.replaces
         busy = f"it is looked at once {joining.member.name} has joined" if _is_lasting(copy) else ""
