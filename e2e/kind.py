@@ -53,6 +53,14 @@ class Kind:
         """Let a frozen node go on; nothing happens if it is not frozen."""
         run("docker", "unpause", node, check=False)
 
+    def stop(self, node: str) -> None:
+        """End a Kubernetes node with all that runs on it, as a machine that loses its power."""
+        run("docker", "kill", node)
+
+    def start(self, node: str) -> None:
+        """Start a Kubernetes node that was stopped; nothing happens if it runs."""
+        run("docker", "start", node)
+
     def find(self, node: str, program: str) -> list[int]:
         """Give the ids, upon a Kubernetes node, of processes whose command line names a program."""
         return [int(pid) for pid in run("docker", "exec", node, "pgrep", "-f", program).split()]

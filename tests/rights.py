@@ -36,7 +36,8 @@ from borealis_operator.reconcile.removal import Remover
 from tests.repository import ROOT
 
 OWN = "borealis.dev/v1alpha1"
-PODS, CLAIMS = Group("", "pods"), Group("", "persistentvolumeclaims")
+PODS, CLAIMS, NODES = Group("", "pods"), Group("", "persistentvolumeclaims"), Group("", "nodes")
+KINDS = {PODS: "Pod", CLAIMS: "PersistentVolumeClaim", NODES: "Node"}
 Right = tuple[str, str, str]  # group, resource, verb
 
 
@@ -82,22 +83,26 @@ class Objects:
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
 
     def fetch(self) -> None:
-        """Read the pods; pods and claims that are to go are gone, as no kubelet and no controller holds them."""
+        """Read pods, claims and nodes; those that are to go are gone, as no kubelet and no controller holds them."""
         for group in (PODS, CLAIMS):
             for each in self._api.store.list(group):
                 if "deletionTimestamp" in (metadata := each["metadata"]):
                     self._api.store.delete(Key(group, metadata["namespace"], metadata["name"]))
-        pods = [copy.deepcopy(pod) for pod in self._api.store.list(PODS)]
-        self.objects = {("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"]): pod for pod in pods}
+        self.objects = {
+            (kind, live["metadata"].get("namespace", ""), live["metadata"]["name"]): copy.deepcopy(live)
+            for group, kind in KINDS.items()
+            for live in self._api.store.list(group)
+        }
 
     def keep(self) -> None:
-        """Write the pods that have changed."""
-        for (_, namespace, name), pod in self.objects.items():
-            key = Key(PODS, namespace, name)
+        """Write what has changed."""
+        groups = {kind: group for group, kind in KINDS.items()}
+        for (kind, namespace, name), changed in self.objects.items():
+            key = Key(groups[kind], namespace, name)
             live = self._api.store.get(key)
-            version = pod["metadata"]["resourceVersion"]
-            if live is not None and live["metadata"]["resourceVersion"] == version and live != pod:
-                self._api.store.put(key, pod)
+            version = changed["metadata"]["resourceVersion"]
+            if live is not None and live["metadata"]["resourceVersion"] == version and live != changed:
+                self._api.store.put(key, changed)
 
 
 @dataclass(kw_only=True)

@@ -29,14 +29,23 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """A member on its way into the volume, and the one whose place it takes once it holds the log."""
+
+    member: Member
+    replaces: MemberId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeConfig:
-    """Membership and address book of one volume."""
+    """Membership and address book of one volume; `members` are the six old ones while another one is joining."""
 
     cluster_uid: str
     generation: Generation
     revision: int
     sealed: bool
     members: tuple[Member, ...]
+    joining: Joining | None = None
 
     @property
     def version(self) -> tuple[int, int]:
@@ -45,16 +54,16 @@ class VolumeConfig:
 
     def to_json(self) -> str:
         """Render for environment, ConfigMap and wire."""
-        return json.dumps(
-            {
-                "clusterUid": self.cluster_uid,
-                "generation": self.generation,
-                "revision": self.revision,
-                "sealed": self.sealed,
-                "members": [{"id": m.id, "name": m.name, "zone": m.zone, "address": m.address} for m in self.members],
-            },
-            separators=(",", ":"),
-        )
+        raw: dict[str, Any] = {
+            "clusterUid": self.cluster_uid,
+            "generation": self.generation,
+            "revision": self.revision,
+            "sealed": self.sealed,
+            "members": [_render_member(m) for m in self.members],
+        }
+        if self.joining:
+            raw["joining"] = {**_render_member(self.joining.member), "replaces": self.joining.replaces}
+        return json.dumps(raw, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "VolumeConfig":
@@ -65,11 +74,21 @@ class VolumeConfig:
             generation=Generation(int(raw["generation"])),
             revision=int(raw["revision"]),
             sealed=bool(raw["sealed"]),
-            members=tuple(
-                Member(id=MemberId(m["id"]), name=m["name"], zone=m["zone"], address=m.get("address", ""))
-                for m in raw["members"]
-            ),
+            members=tuple(_parse_member(m) for m in raw["members"]),
+            joining=_parse_joining(raw["joining"]) if raw.get("joining") else None,
         )
+
+
+def _render_member(member: Member) -> dict[str, str]:
+    return {"id": member.id, "name": member.name, "zone": member.zone, "address": member.address}
+
+
+def _parse_member(raw: dict[str, Any]) -> Member:
+    return Member(id=MemberId(raw["id"]), name=raw["name"], zone=raw["zone"], address=raw.get("address", ""))
+
+
+def _parse_joining(raw: dict[str, Any]) -> Joining:
+    return Joining(member=_parse_member(raw), replaces=MemberId(raw["replaces"]))
 
 
 def format_lsn(lsn: int) -> str:

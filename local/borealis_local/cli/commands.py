@@ -164,7 +164,16 @@ def status(state: StateOption = None) -> None:
                 output.say(f"{kind.kind}s")
                 output.show_table(table, wide=kind.kind == "Pod")
                 output.say("")
+        _say_storage(client, [k for k in found if k.kind == "DBCluster"])
         _say_trouble(client, [k for k in found if k.kind in trouble.KINDS])
+
+
+def _say_storage(client: Client, kinds: Sequence[Kind]) -> None:
+    rows = [row for k in kinds for cluster in client.items(k.path("")) for row in trouble.storage_rows(cluster)]
+    if rows:
+        output.say("Storage nodes")
+        output.columns_of([field.upper() for field in trouble.STORAGE_FIELDS], rows)
+        output.say("")
 
 
 def _say_trouble(client: Client, kinds: Sequence[Kind]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 Object = Mapping[str, Any]
-NOTICES: Final = ("SnapshotsExist", "NameReserved")  # worth saying when True
+NOTICES: Final = ("SnapshotsExist", "NameReserved", "StorageReplacement")  # worth saying when True
 EXPECTED: Final = ("Restorable",)  # False by design
+STORAGE_FIELDS: Final = ("name", "zone", "node", "state", "since", "message")
 KINDS: Final = ("DBCluster", "DBInstance", "Snapshot")
 
 
@@ -20,6 +21,12 @@ def ailments(obj: Object) -> Iterator[str]:
             continue
         reason, message = condition.get("reason", ""), condition.get("message", "")
         yield f"{kind} is {word} ({reason}): {message}" if message else f"{kind} is {word} ({reason})"
+
+
+def storage_rows(cluster: Object) -> Iterator[tuple[str, ...]]:
+    """Give a row for each storage node of a DBCluster: where it is, how it is, since when, and what is being done."""
+    for node in (cluster.get("status") or {}).get("storageNodes") or ():
+        yield tuple(str(node.get(key) or "") for key in STORAGE_FIELDS)
 
 
 def told(obj: Object) -> Iterator[str]:

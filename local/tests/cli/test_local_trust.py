@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from borealis_local.cli.clusters import Login, wanted_readers
-from borealis_local.cli.trouble import ailments, told
+from borealis_local.cli.trouble import ailments, storage_rows, told
 from borealis_local.cli.trust import SSL_REQUEST, Trust, offers_tls
 from borealis_local.errors import CommandError
 from psycopg.conninfo import conninfo_to_dict
@@ -105,3 +105,23 @@ def test_what_ails_an_object(condition: dict[str, Any], line: str | None) -> Non
 )
 def test_how_many_readers_are_wanted(spec: dict[str, Any], wanted: int) -> None:
     assert wanted_readers({"spec": spec}) == wanted
+
+
+def test_storage_nodes_are_shown_with_what_is_done_about_them() -> None:
+    node = {"name": "q-storage-3", "id": "x", "zone": "a", "node": "node-1", "state": "missing", "since": "now"}
+    cluster = {"status": {"storageNodes": [node | {"message": "has lost its claim; q-storage-6 takes its place"}]}}
+    rows = [("q-storage-3", "a", "node-1", "missing", "now", "has lost its claim; q-storage-6 takes its place")]
+    assert list(storage_rows(cluster)) == rows
+    assert list(storage_rows({})) == []
+
+
+def test_a_replacement_under_way_is_worth_saying() -> None:
+    told_now = {
+        "type": "StorageReplacement",
+        "status": "True",
+        "reason": "Joining",
+        "message": "b takes the place of a",
+    }
+    assert list(ailments({"status": {"conditions": [told_now]}})) == [
+        "StorageReplacement is True (Joining): b takes the place of a"
+    ]

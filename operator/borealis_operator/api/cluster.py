@@ -12,10 +12,11 @@ from borealis_operator.api.autoscaling import MAX_READERS, Autoscaling, parse_au
 from borealis_operator.api.catalogue import ENGINES, Catalogue
 from borealis_operator.api.classes import CLASS_NAME, Resources
 from borealis_operator.api.errors import ConfigInvalid
-from borealis_operator.api.fields import Raw, flag, number, quantity, section, text
+from borealis_operator.api.fields import Raw, duration, flag, number, quantity, section, text
 
 DEFAULT_READERS: Final = 1
 DEFAULT_SIZE: Final = "10Gi"
+DEFAULT_DELAY: Final = "5m"
 DEFAULT_MASTER: Final = "borealis"
 IDENTIFIER: Final = r"[a-z_][a-z0-9_]{0,62}"
 RESERVED: Final = frozenset({"postgres", "public", "none", "current_user", "session_user", "user"})
@@ -39,10 +40,11 @@ class ClusterKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSpec:
-    """PVC of each storage node; an empty class means the default one."""
+    """PVC of each storage node (an empty class means the default one), and how long a lost one is waited for."""
 
     class_name: str
     size: str
+    replacement_delay_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,9 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
         storage=StorageSpec(
             class_name=text(storage, "className", "spec.storage.className"),
             size=quantity(storage, "size", "spec.storage.size", default=DEFAULT_SIZE, zero=False),
+            replacement_delay_s=duration(
+                storage, "replacementDelay", "spec.storage.replacementDelay", default=DEFAULT_DELAY
+            ),
         ),
         database_name=_identifier(spec, "databaseName", default=""),
         master_username=_identifier(spec, "masterUsername", default=DEFAULT_MASTER),

@@ -13,6 +13,8 @@ from borealis_operator.api.errors import ConfigInvalid
 Raw: TypeAlias = Mapping[str, Any]
 
 QUANTITY = re.compile(r"^([0-9]+(\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+DURATION = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
+UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def section(raw: Raw, *path: str) -> Raw:
@@ -59,6 +61,15 @@ def quantity(raw: Raw, key: str, field: str, *, default: str = "", zero: bool = 
     if value and not (found and (zero or float(found[1]))):
         raise ConfigInvalid(field, f"{value!r} is not a quantity of something", "use a form such as 10Gi or 500m")
     return value
+
+
+def duration(raw: Raw, key: str, field: str, *, default: str) -> float:
+    """Give a span of time such as 90s, 5m or 2h in seconds; never none at all."""
+    value = text(raw, key, field, default=default)
+    found = DURATION.fullmatch(value)
+    if not found:
+        raise ConfigInvalid(field, f"{value!r} is not a span of time", "use a form such as 30s, 5m or 2h")
+    return float(found[1]) * UNITS[found[2]]
 
 
 def timestamp(value: Any) -> float:

@@ -25,6 +25,8 @@ LABEL_HOSTNAME: Final = "kubernetes.io/hostname"
 
 ANNOTATION_EPOCH: Final = f"{GROUP}/epoch"
 ANNOTATION_ZONE: Final = f"{GROUP}/zone"
+ANNOTATION_MEMBER: Final = f"{GROUP}/member"  # on a claim: the identity that its disk may be formatted as
+ANNOTATION_NODE: Final = "volume.kubernetes.io/selected-node"  # on a claim, by the scheduler
 
 STORAGE: Final = "storage"
 INSTANCE: Final = "instance"

@@ -62,7 +62,28 @@ class Executor:
         return refusal
 
     async def _do(self, facts: Facts, action: do.Action) -> None:
-        namespace = facts.cluster.key.namespace
+        match action:
+            case do.Create() | do.Apply() | do.Replace() | do.Patch() | do.Delete():
+                await self._write(facts.cluster.key.namespace, action)
+            case do.MakeCertificates():
+                await self._make_certificates(facts, action.roles)
+            case do.MakeMaster():
+                await self._create(render_master(facts.cluster, secrets.token_urlsafe(24)))
+            case do.Announce():
+                await self.announce(facts.cluster, action, now=facts.now)
+            case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
+                await self._ask(action)
+            case do.Move():
+                for part in (action.claim, action.config, action.told):
+                    if part is not None:
+                        log_action(facts.cluster, part)
+                        await self._do(facts, part)
+            case do.SetSettings():
+                await asyncio.gather(*(self._set_settings(pod, action.settings) for pod in action.pods))
+            case _:
+                assert_never(action)
+
+    async def _write(self, namespace: str, action: do.Create | do.Apply | do.Replace | do.Patch | do.Delete) -> None:
         match action:
             case do.Create():
                 await self._create(action.manifest)
@@ -74,16 +95,6 @@ class Executor:
                 await self._patch(namespace, action)
             case do.Delete():
                 await self._delete(namespace, action)
-            case do.MakeCertificates():
-                await self._make_certificates(facts, action.roles)
-            case do.MakeMaster():
-                await self._create(render_master(facts.cluster, secrets.token_urlsafe(24)))
-            case do.Announce():
-                await self.announce(facts.cluster, action, now=facts.now)
-            case do.PushVolume() | do.AskPromotion() | do.SetDatabase():
-                await self._ask(action)
-            case do.SetSettings():
-                await asyncio.gather(*(self._set_settings(pod, action.settings) for pod in action.pods))
             case _:
                 assert_never(action)
 
@@ -176,7 +187,7 @@ def stands_alone(action: do.Action) -> bool:
             return action.kind == AUTOSCALER
         case do.MakeCertificates():
             return action.roles == (SERVER,)
-        case do.MakeMaster():
+        case do.MakeMaster() | do.Move():
             return True
         case do.Patch():
             return action.kind in ("Pod", "DBInstance")

@@ -22,7 +22,7 @@ from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import AgentDown, AgentOutdated
-from borealis_operator.api.names import INSTANCE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE
+from borealis_operator.api.names import ANNOTATION_NODE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE, STORAGE
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
 from borealis_operator.observe.port import Credentials
@@ -44,6 +44,8 @@ class FakeWorld:
     unknown: dict[str, str] = field(default_factory=dict)  # parameters that PostgreSQL refuses, and why
     restart_only: set[str] = field(default_factory=set)  # parameters that it takes at its start only
     stuck: set[str] = field(default_factory=set)  # parameters with which it does not become ready
+    disks: dict[str, str] = field(default_factory=dict)  # claim uid to the member that its disk was formatted as
+    slow: set[str] = field(default_factory=set)  # names of storage pods that do not catch up
     _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
     _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
     _addresses: Any = field(default_factory=lambda: itertools.count(1))
@@ -145,20 +147,42 @@ class FakeWorld:
         env = {e["name"]: e.get("value", "") for e in pod["spec"]["containers"][0]["env"]}
         config = VolumeConfig.from_json(env[names.ENV_VOLUME])
         generation, revision = int(config.generation), config.revision
+        storage = pod["metadata"]["labels"][LABEL_COMPONENT] == STORAGE
+        place = self._place(pod)
+        if (storage and self._claim(pod) is None) or not place:
+            pod["status"] = {"phase": "Pending"}
+            return
         pod["status"] = {"phase": "Running", "podIP": f"10.0.0.{next(self._addresses)}"}
-        pod["spec"]["nodeName"] = self._place(pod)
-        if pod["metadata"]["labels"][LABEL_COMPONENT] == INSTANCE:
+        pod["spec"]["nodeName"] = place
+        if not storage:
             fresh = InstanceStatus(name=name, role=Role.STARTING, generation=generation, revision=revision)
             settings = Settings.from_json(env.get(names.ENV_SETTINGS, "{}"))
             self._started[uid] = settings
             self.statuses[uid] = self._configured(fresh, settings, settings)
             return
         member = env[names.ENV_MEMBER_ID]
-        fresh = env[names.ENV_FORMAT] == "true"
-        state = StorageState.EMPTY if fresh else StorageState.CURRENT
+        state = self._mount(pod, member, may_format=env[names.ENV_FORMAT] == "true")
         self.statuses[uid] = StorageStatus(
             name=name, member=member, state=state, generation=generation, revision=revision
         )
+
+    def _mount(self, pod: Object, member: str, *, may_format: bool) -> StorageState:
+        """Give what a storage node finds on its disk, or makes of it."""
+        claim = self._claim(pod)
+        assert claim
+        metadata = claim["metadata"]
+        metadata.setdefault("annotations", {})[ANNOTATION_NODE] = pod["spec"]["nodeName"]
+        if metadata["uid"] in self.disks:
+            return StorageState.CURRENT if self.disks[metadata["uid"]] == member else StorageState.FAILED
+        if not may_format:
+            return StorageState.DISK_LOST
+        self.disks[metadata["uid"]] = member
+        return StorageState.EMPTY
+
+    def _claim(self, pod: Object) -> Object | None:
+        metadata = pod["metadata"]
+        found = self.kube.objects.get(("PersistentVolumeClaim", metadata["namespace"], metadata["name"]))
+        return None if found is None or found["metadata"].get("deletionTimestamp") else found
 
     def _configured(self, status: InstanceStatus, settings: Settings, started: Settings) -> InstanceStatus:
         """Give the status of an instance that was told `settings` and whose PostgreSQL was started with `started`."""
@@ -167,18 +191,40 @@ class FakeWorld:
         return replace(status, settings=settings.digest, refused=refused, pending_restart=tuple(sorted(differs)))
 
     def _place(self, pod: Object) -> str:
+        """Give the node of a disk that exists, else the first of the zone; empty if there is none."""
+        claim = self._claim(pod)
+        chosen = (claim["metadata"].get("annotations") or {}).get(ANNOTATION_NODE, "") if claim else ""
+        zones = {
+            name: (o["metadata"].get("labels") or {}).get(LABEL_ZONE, "")
+            for (kind, _, name), o in sorted(self.kube.objects.items())
+            if kind == "Node"
+        }
+        nodes = list(zones)
+        if chosen:
+            return chosen if chosen in nodes else ""
         terms = pod["spec"]["affinity"].get("nodeAffinity", {})
         for term in terms.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", ()):
             for match in term["matchExpressions"]:
                 if match["key"] == LABEL_ZONE:
-                    return f"node-{match['values'][0]}0"
-        return "node-0"
+                    own = [n for n, zone in zones.items() if zone in match["values"]]
+                    return min(own, key=lambda n: (self._crowd(pod, n), n), default="")
+        return min(nodes, key=lambda n: (self._crowd(pod, n), n), default="")
+
+    def _crowd(self, pod: Object, node: str) -> int:
+        """Count the pods of the same kind on a node."""
+        part = pod["metadata"]["labels"][LABEL_COMPONENT]
+        pods = [
+            o for (kind, _, _), o in self.kube.objects.items() if kind == "Pod" and o["spec"].get("nodeName") == node
+        ]
+        return sum(1 for p in pods if p["metadata"]["labels"][LABEL_COMPONENT] == part)
 
     def _step(self) -> None:
         """Promoting becomes writer and ends older reigns; readers follow; the rest attach once there is a writer."""
         reign = max((s.epoch for s in self.statuses.values() if isinstance(s, InstanceStatus)), default=0)
         for uid, status in self.statuses.items():
-            if isinstance(status, StorageStatus) and status.state is StorageState.EMPTY and reign:
+            if isinstance(status, StorageStatus) and reign and status.state is StorageState.EMPTY:
+                if status.name in self.slow:
+                    continue
                 self.statuses[uid] = replace(status, state=StorageState.CURRENT)
             if not isinstance(status, InstanceStatus) or uid in self.unplugged:
                 continue

@@ -105,6 +105,18 @@ class SetSettings:
     settings: Settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Write the volume's next membership by compare-and-swap, once the claim that it calls for is there.
+
+    Where one part is refused, those after it are left out.
+    """
+
+    claim: Create | None
+    config: Replace
+    told: Announce
+
+
 Action: TypeAlias = (
     Create
     | Apply
@@ -118,4 +130,5 @@ Action: TypeAlias = (
     | AskPromotion
     | SetDatabase
     | SetSettings
+    | Move
 )

@@ -3,11 +3,8 @@
 A condition keeps the time of its last transition as long as its status does not change.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
-
-from borealis_engine.contract.status import StorageState
-from borealis_engine.contract.volume import MEMBERS, WRITE_QUORUM
 
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.placement import ZONES, choose_volume_zones, is_stand_in, real_zones
@@ -31,33 +28,6 @@ def stamp_conditions(
         since = old[new["type"]].get("lastTransitionTime", now) if same else now
         stamped.append({**new, "observedGeneration": generation, "lastTransitionTime": since})
     return stamped
-
-
-def serving_members(facts: Facts) -> int:
-    """Count the storage nodes that hold all that a member should hold now."""
-    good = _good_states(facts)
-    return sum(1 for p in facts.storage_pods if (s := p.storage_status) and s.state in good)
-
-
-def _good_states(facts: Facts) -> tuple[StorageState, ...]:
-    """An empty member lacks nothing until the first writer has written."""
-    begun = facts.writer or facts.cluster.status.epoch
-    return (StorageState.CURRENT,) if begun else (StorageState.EMPTY, StorageState.CURRENT)
-
-
-def storage_condition(facts: Facts) -> Condition:
-    """Say how many of the six storage nodes are current, and what ails the others."""
-    count = serving_members(facts)
-    there, good = {p.name: p for p in facts.storage_pods}, _good_states(facts)
-    members = facts.volume.config.members if facts.volume else ()
-    slow = writer.slow if facts.writer and (writer := facts.writer.instance_status) else {}
-    ailing = "; ".join(told for m in members if (told := _ailment(m.name, there.get(m.name), good, slow)))
-    message = f"{count} of {MEMBERS} storage nodes are current" + (f": {ailing}" if ailing else "")
-    if facts.volume is None or not facts.volume.config.sealed:
-        return condition("StorageHealthy", False, "Formatting", f"waiting for all {MEMBERS} storage nodes to format")
-    if count == MEMBERS:
-        return condition("StorageHealthy", True, "AllCurrent", message)
-    return condition("StorageHealthy", False, "Degraded" if count >= WRITE_QUORUM else "NoWriteQuorum", message)
 
 
 def zones_condition(facts: Facts) -> Condition:
@@ -99,16 +69,3 @@ def reconciled_condition(error: str = "", reason: str = "") -> Condition:
     if error:
         return condition("Reconciled", False, reason, error)
     return condition("Reconciled", True, "Done", "the last pass went through")
-
-
-def _ailment(name: str, pod: Pod | None, good: Collection[StorageState], slow: Mapping[str, int]) -> str:
-    if pod is None:
-        return f"{name} is missing"
-    if pod.unschedulable:
-        return f"{pod.name} fits no node of zone {pod.zone}"
-    status = pod.storage_status
-    if status is None:
-        return f"{pod.name} does not answer"
-    if status.state in good:
-        return f"slow: {name} (for {slow[name]} s)" if name in slow else ""
-    return f"{pod.name} is {status.state.value}" + (f" ({status.message})" if status.message else "")

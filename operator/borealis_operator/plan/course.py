@@ -8,7 +8,7 @@ from borealis_operator.api.forgiving import summarize
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.actions import Action, Announce, AskPromotion, Patch, SetDatabase
 from borealis_operator.plan.autoscaling import tend_autoscaler
-from borealis_operator.plan.conditions import storage_condition
+from borealis_operator.plan.copies import Fate, all_copies, newcomer
 from borealis_operator.plan.deletion import DELETING
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.failover import Promote, decide_promotion
@@ -34,6 +34,7 @@ from borealis_operator.plan.steps import (
     tend_storage,
     tend_volume,
 )
+from borealis_operator.plan.storage import storage_condition
 from borealis_operator.plan.turns import announce_turns
 from borealis_operator.render.secrets import render_database
 
@@ -181,5 +182,7 @@ def _pod_of(instance: Instance, facts: Facts) -> Pod | None:
 def _delay(facts: Facts, acted: bool) -> float:
     if facts.writer is None and facts.cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING):
         return URGENT_S
+    if any(copy.fate is Fate.AILING for copy in all_copies(facts)) or newcomer(facts):
+        return BUSY_S
     quiet = facts.writer is not None and not any(p.agent.suspect or p.agent.status is None for p in facts.pods)
     return SETTLED_S if quiet and not acted else BUSY_S

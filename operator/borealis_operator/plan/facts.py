@@ -122,12 +122,22 @@ class Facts:
     snapshots: tuple[Snapshot, ...] = ()
     faults: tuple[ConfigInvalid, ...] = ()  # fields that are wrong, for which something else stands in
     classes: Mapping[str, Resources] = field(default_factory=lambda: DEFAULT_CLASSES)
+    waited: Mapping[str, float] = field(default_factory=dict)  # seconds that members have been waited for, by id
     taken: frozenset[str] = frozenset()  # names of all DBInstances of the namespace, also of other clusters
 
     @property
     def storage_pods(self) -> tuple[Pod, ...]:
         """Pods of storage nodes."""
         return tuple(p for p in self.pods if p.component == STORAGE)
+
+    @property
+    def member_pods(self) -> tuple[Pod, ...]:
+        """Pods of the volume's members; all storage pods before it is known who they are.
+
+        One that joins or has left is none of them: its word counts for no quorum.
+        """
+        names = {m.name for m in self.volume.config.members} if self.volume else None
+        return tuple(p for p in self.storage_pods if names is None or p.name in names)
 
     @property
     def instance_pods(self) -> tuple[Pod, ...]:

@@ -46,7 +46,7 @@ def _adopt(cluster: Cluster, instance: Instance) -> Patch:
 
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
     """Give pods to delete and to make, each new one counted before the next is placed; no image, no replacement."""
-    heard = sum(1 for p in facts.storage_pods if p.storage_status)
+    heard = sum(1 for p in facts.member_pods if p.storage_status)
     plan = plan_replacement(
         facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=heard < WRITE_QUORUM
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from borealis_operator.api.classes import Resources
 from borealis_operator.api.fields import section
-from borealis_operator.api.names import master_name, storage_name
+from borealis_operator.api.names import master_name
 from borealis_operator.plan.facts import Facts
 from borealis_operator.render.secrets import DEFAULT_DATABASE, read_secret
 
@@ -29,7 +29,8 @@ def _live_values(facts: Facts) -> Iterator[tuple[str, str, Any]]:
     cluster = facts.cluster
     generated = sum(1 for i in facts.instances if i.generated and not i.deleting)
     yield "spec.readers", "readers", generated - 1 if generated else None
-    claim = section(facts.live("PersistentVolumeClaim", storage_name(cluster.name, 0)) or {}, "spec")
+    claims = [live for (kind, _), live in sorted(facts.objects.items()) if kind == "PersistentVolumeClaim"]
+    claim = section(claims[0] if claims else {}, "spec")
     size = str(section(claim, "resources", "requests").get("storage") or "")
     yield "spec.storage.size", "storage", replace(cluster.spec.storage, size=size) if size else None
     master = facts.live("Secret", master_name(cluster.name))

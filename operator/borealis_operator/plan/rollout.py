@@ -121,7 +121,7 @@ def _before(facts: Facts) -> str:
 
 def _obstacle(facts: Facts) -> str:
     """Say what must come first; empty if the cluster is whole."""
-    heard = sum(1 for p in facts.storage_pods if p.storage_status)
+    heard = sum(1 for p in facts.member_pods if p.storage_status)
     writer = facts.writer
     if facts.cluster.deleting:
         return "the cluster is being deleted"

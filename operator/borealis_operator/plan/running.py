@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from borealis_operator.api.fields import section, timestamp
+from borealis_operator.api.names import ANNOTATION_NODE
 from borealis_operator.plan.conditions import Condition, condition
 from borealis_operator.plan.facts import Facts, Manifest
 
@@ -19,7 +20,6 @@ CRASHES: Final = 3  # restarts after which a container that the kubelet holds ba
 SHORT_BACK_OFF: Final = "back-off 10s "  # the kubelet's first one: also whoever left a role waits for it
 PULL: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 USUAL: Final = ("ContainerCreating", "PodInitializing", "")
-SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 OF_CLAIMS: Final = re.compile(r"persistent ?volume|storage ?class", re.IGNORECASE)  # what the scheduler says of them
 REASONS: Final = ("ImagePullFailed", "CrashLooping", "NotStarting", "ClaimPending", "Unschedulable")  # worst first
 
@@ -78,7 +78,7 @@ def _scheduling(pod: Manifest, facts: Facts) -> Ailment | None:
 
 def _holds_up(claim: Manifest, words: str) -> bool:
     """Whether the claim itself is what is waited for, and not the pod's place (many classes bind only after that)."""
-    chosen = SELECTED_NODE in (claim["metadata"].get("annotations") or {})
+    chosen = ANNOTATION_NODE in (claim["metadata"].get("annotations") or {})
     return chosen or not _class(claim) or bool(OF_CLAIMS.search(words))
 
 

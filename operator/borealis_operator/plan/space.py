@@ -51,7 +51,7 @@ def volume_is_full(facts: Facts) -> bool:
     told = measure(facts)
     full = sum(1 for room in told if room.share >= limit)
     roomy = sum(1 for room in told if room.share < limit and room.acks)
-    unheard = sum(1 for pod in facts.storage_pods if pod.phase == "Running" and pod.ip and pod.agent.unheard)
+    unheard = sum(1 for pod in facts.member_pods if pod.phase == "Running" and pod.ip and pod.agent.unheard)
     unknown = full + roomy < WRITE_QUORUM or roomy < WRITE_QUORUM <= roomy + unheard
     return was if unknown else roomy < WRITE_QUORUM
 
@@ -79,7 +79,7 @@ def storage_used(facts: Facts) -> str:
 
 
 def _rooms(facts: Facts) -> Iterator[Room]:
-    for pod in facts.storage_pods:
+    for pod in facts.member_pods:
         said = pod.storage_status
         if said is None or said.bytes_used + said.bytes_free <= 0:
             continue

@@ -20,9 +20,7 @@ from borealis_operator.plan.conditions import (
     Condition,
     ready_condition,
     reconciled_condition,
-    serving_members,
     stamp_conditions,
-    storage_condition,
     writer_condition,
     zones_condition,
 )
@@ -33,6 +31,12 @@ from borealis_operator.plan.rollout import plan_rollout, rollout_condition
 from borealis_operator.plan.running import pods_condition
 from borealis_operator.plan.settings import parameters_condition
 from borealis_operator.plan.space import space_condition, storage_used
+from borealis_operator.plan.storage import (
+    render_storage_nodes,
+    replacement_condition,
+    serving_members,
+    storage_condition,
+)
 from borealis_operator.render.objects import rfc3339
 
 CREATING: Final = "creating"
@@ -78,6 +82,7 @@ def render_status(
         "durableLsn": _durable(facts),
         "lsnTime": rfc3339(facts.now),
         "members": _members(facts),
+        "storageNodes": render_storage_nodes(facts),
         "conditions": stamp_conditions(
             _conditions(facts, hold, trouble, database_set=database_set),
             cluster.status.conditions,
@@ -102,6 +107,7 @@ def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, datab
         pods_condition(facts),
         space_condition(facts),
         *autoscaling_conditions(facts),
+        *([replacing] if (replacing := replacement_condition(facts)) else []),
         *([waits] if (waits := deletion_condition(facts)) else []),
         reconciled_condition(str(trouble)[:512], type(trouble).__name__) if trouble else reconciled_condition(),
     ]

@@ -6,7 +6,7 @@ that leads to it.
 
 from collections.abc import Iterator
 
-from borealis_engine.contract.volume import Generation, VolumeConfig
+from borealis_engine.contract.volume import Generation, Member, VolumeConfig
 
 from borealis_operator.api.errors import StateBroken
 from borealis_operator.api.names import (
@@ -28,13 +28,16 @@ from borealis_operator.plan.actions import (
     Delete,
     MakeCertificates,
     MakeMaster,
+    Move,
     Patch,
     PushVolume,
     Replace,
 )
+from borealis_operator.plan.copies import CLAIM, all_copies, newcomer
 from borealis_operator.plan.departure import leaving_pods
 from borealis_operator.plan.endpoints import Endpoint, decide_reader_endpoint, decide_writer_endpoint
 from borealis_operator.plan.facts import Facts, Manifest
+from borealis_operator.plan.membership import clear_up, is_usable, nodes_taken, plan_step
 from borealis_operator.plan.password import master_password
 from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.rollout import restarting_pods
@@ -89,30 +92,43 @@ def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
             )
         config = make_config(cluster.name, cluster.uid, facts.nodes, entropy=facts.entropy)
         return config, [Create(manifest=render_volume(cluster, config, resource_version=""))]
-    config = advance_config(facts.volume.config, facts.storage_pods)
+    config, version = advance_config(facts.volume.config, facts.storage_pods), facts.volume.resource_version
+    if step := plan_step(facts, config):
+        write = Replace(manifest=render_volume(cluster, step.config, resource_version=version))
+        # Nobody hears of it in this pass: only what is written is a configuration.
+        return facts.volume.config, [Move(claim=step.claim, config=write, told=step.told)]
     if config == facts.volume.config:
         return config, []
-    version = facts.volume.resource_version
     return config, [Replace(manifest=render_volume(cluster, config, resource_version=version))]
 
 
 def tend_storage(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
     """Give the claims and pods of storage nodes that are missing; a pod that ended for good makes room first.
 
-    Without an engine image no pod is made, and none gives way to one.
+    Without an engine image no pod is made, and none gives way to one. Once the volume is sealed no claim is made: an
+    empty disk cannot be the member that was lost with the old one.
     """
     pods = {p.name: p for p in facts.storage_pods}
-    for member in config.members:
-        if not facts.live("PersistentVolumeClaim", member.name):
+    joins = newcomer(facts) if config.joining else None
+    copies = {c.member.id: c for c in (*all_copies(facts), *([joins] if joins else []))}
+    for member in (*config.members, *([config.joining.member] if config.joining else [])):
+        if not config.sealed and not facts.live(CLAIM, member.name):
             yield Create(manifest=render_pvc(facts.cluster, member))
-        pod = pods.get(member.name)
+        pod, copy = pods.get(member.name), copies.get(member.id)
         if not facts.cluster.spec.image:
             continue
-        if pod is None:
-            pinned = not is_stand_in(member.zone)
-            yield Create(manifest=render_storage_pod(facts.cluster, member, config, pinned=pinned))
-        elif pod.over and not pod.terminating:
+        if pod is None and (not config.sealed or (copy and is_usable(facts, copy))):
+            yield Create(manifest=_storage_pod(facts, member, config))
+        elif pod and pod.over and not pod.terminating:
             yield Delete(kind="Pod", name=pod.name, uid=pod.uid)
+    yield from clear_up(facts)
+
+
+def _storage_pod(facts: Facts, member: Member, config: VolumeConfig) -> Manifest:
+    joins = config.joining is not None and config.joining.member.id == member.id
+    apart = nodes_taken(facts, config) if joins else frozenset[str]()
+    pinned = not is_stand_in(member.zone)
+    return render_storage_pod(facts.cluster, member, config, pinned=pinned, apart=apart)
 
 
 def push_config(facts: Facts, config: VolumeConfig) -> Iterator[Action]:

@@ -48,7 +48,12 @@ def advance_config(config: VolumeConfig, pods: Sequence[Pod]) -> VolumeConfig:
 
 def _with_addresses(config: VolumeConfig, pods: Sequence[Pod]) -> VolumeConfig:
     seen = {p.name: f"{p.ip}:{LOG_PORT}" for p in pods if p.ip and not p.over and not p.terminating}
-    return replace(config, members=tuple(replace(m, address=seen.get(m.name, m.address)) for m in config.members))
+    members = tuple(replace(m, address=seen.get(m.name, m.address)) for m in config.members)
+    joining = config.joining
+    if joining:
+        address = seen.get(joining.member.name, joining.member.address)
+        joining = replace(joining, member=replace(joining.member, address=address))
+    return replace(config, members=members, joining=joining)
 
 
 def _formatted(config: VolumeConfig, pods: Sequence[Pod]) -> bool:

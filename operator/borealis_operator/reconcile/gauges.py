@@ -25,6 +25,7 @@ GAUGES: Final[Mapping[str, str]] = {
     "readers_ready": "Readers in service.",
     "readers_wanted": "Readers that there should be.",
     "storage_members_current": "Storage nodes, of six, that hold all that they should; four are needed to commit.",
+    "storage_replacing": "1 while a new storage node is on its way into the place of another one.",
     "storage_used_ratio": "Share of its room that the fullest storage node has used.",
     "reader_lag_seconds": "Age of the oldest durable byte that the slowest reader has not replayed.",
     "failover_seconds": "Seconds without a writer at the last change of writer that this operator saw.",
@@ -42,6 +43,8 @@ class _Seen:
     conditions: dict[str, tuple[str, bool]] = field(default_factory=dict)  # type -> reason, holds
     numbers: Numbers = field(default_factory=dict)
     failovers: int = 0
+    members: frozenset[str] = frozenset()  # identities
+    replaced: int = 0
     down_since: float | None = None
 
 
@@ -64,6 +67,10 @@ class ClusterGauges(Collector):
         seen.numbers |= {"epoch": epoch, "readers_ready": float(status.get("readers") or 0)}
         current, _, _ = str(status.get("storage") or "0").partition("/")
         seen.numbers["storage_members_current"] = float(current)
+        seen.numbers["storage_replacing"] = float("StorageReplacement" in seen.conditions)
+        members = frozenset(str(m.get("id")) for m in status.get("members") or ())
+        seen.replaced += len(members - seen.members) if seen.members and members else 0
+        seen.members = members or seen.members
         self._time_failover(seen, began=bool(before))
 
     def counted(self, key: ClusterKey, measures: Measures, *, expiry: float | None, now: float) -> None:
@@ -88,12 +95,15 @@ class ClusterGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give all series; families without one are named too, so that all names are known from the start."""
         yield from self._states()
-        failovers = CounterMetricFamily(
-            f"{PREFIX}failovers", "Changes of writer that this operator saw.", labels=LABELS
-        )
-        for key, seen in self._seen.items():
-            failovers.add_metric(_of(key), seen.failovers)
-        yield failovers
+        counted: dict[str, tuple[str, Callable[[_Seen], int]]] = {
+            "failovers": ("Changes of writer that this operator saw.", lambda seen: seen.failovers),
+            "storage_replacements": ("Storage nodes whose place a new one took.", lambda seen: seen.replaced),
+        }
+        for name, (text, count) in counted.items():
+            counter = CounterMetricFamily(PREFIX + name, text, labels=LABELS)
+            for key, seen in self._seen.items():
+                counter.add_metric(_of(key), count(seen))
+            yield counter
         for name, text in GAUGES.items():
             family = GaugeMetricFamily(PREFIX + name, text, labels=LABELS)
             for key, seen in self._seen.items():

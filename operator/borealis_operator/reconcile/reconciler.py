@@ -1,11 +1,12 @@
 """`Reconciler.once(key)`: one level-triggered pass; what it says last is when to look again.
 
-It keeps no state but whom it asked to become the writer, and when: everything else is read afresh each time.
+It keeps no state but whom it asked to become the writer, and when, and for how long it has waited for storage
+nodes, which the status has too, in coarse steps: everything else is read afresh each time.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,9 +22,10 @@ from borealis_operator.observe.expiry import first_expiry
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan.actions import Action, AskPromotion
 from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
+from borealis_operator.plan.copies import count_waits, read_waits
 from borealis_operator.plan.course import plan_course, plan_report
 from borealis_operator.plan.deletion import holding, removal_begun
-from borealis_operator.plan.facts import Asked
+from borealis_operator.plan.facts import Asked, Facts
 from borealis_operator.plan.lastgood import with_last_good
 from borealis_operator.plan.measures import measure_cluster
 from borealis_operator.reconcile import metrics
@@ -37,6 +39,7 @@ CONFLICT_S: Final = 0.2
 PINNING_S: Final = 1.0
 FAILED_S: Final = 2.0
 INVALID_S: Final = 30.0
+PASS_S: Final = 15.0  # no pass is further from the last one, unless something is amiss
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +52,7 @@ class Reconciler:
     wall: Callable[[], float]
     clock: Callable[[], float]
     _asked: dict[ClusterKey, tuple[str, float]] = field(default_factory=dict)
+    _waits: dict[ClusterKey, tuple[Mapping[str, float], float]] = field(default_factory=dict)
 
     async def once(self, key: ClusterKey) -> float:
         """Do one pass; give the seconds after which to look again if nothing calls for it earlier."""
@@ -57,6 +61,7 @@ class Reconciler:
             raw = await self.kube.get("DBCluster", key.namespace, key.name)
         except NotFound:
             metrics.CLUSTERS.forget(key)
+            self._waits.pop(key, None)
             return INVALID_S
         except KubeError as error:
             log.warning("cannot read %s: %s", key, error)
@@ -97,6 +102,7 @@ class Reconciler:
         if cluster.deleting and not holding(facts.snapshots, cluster.status.raw):
             return FAILED_S
         facts = with_last_good(replace(facts, faults=(*faults, *facts.faults), classes=self.catalogue.classes))
+        facts = self._count_waits(key, facts)
         course = plan_course(facts)
         executor = Executor(kube=self.kube, agents=self.agents)
         self._note(key, course.actions)
@@ -120,6 +126,17 @@ class Reconciler:
             metrics.ACTIONS.labels(type(action).__name__).inc()
             if isinstance(action, AskPromotion):
                 self._asked[key] = (action.pod.name, self.clock())
+
+    def _count_waits(self, key: ClusterKey, facts: Facts) -> Facts:
+        """Add the time since the last pass to what members have been waited for; after a start go on from the status.
+
+        A pass that comes late adds no more than one in its time: this operator may have been frozen meanwhile.
+        """
+        now = self.clock()
+        before, at = self._waits.get(key, (read_waits(facts.cluster.status.raw), now))
+        waits = count_waits(facts, before, elapsed=min(now - at, PASS_S))
+        self._waits[key] = (waits, now)
+        return replace(facts, waited=waits)
 
     def _last_asked(self, key: ClusterKey) -> Asked | None:
         pod, at = self._asked.get(key, ("", 0.0))

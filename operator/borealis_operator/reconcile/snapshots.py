@@ -69,7 +69,14 @@ def _missing(message: str) -> Wait:
 
 async def _look(agents: Agents, facts: Facts) -> Pin | Wait:
     """Ask writer and storage nodes at once, now."""
-    pods = [*([facts.writer] if facts.writer else []), *facts.storage_pods]
+    joining = facts.volume.config.joining if facts.volume else None
+    replaced = (
+        next((m.name for m in facts.volume.config.members if joining and m.id == joining.replaces), "")
+        if facts.volume
+        else ""
+    )
+    storage = [p for p in facts.member_pods if p.name != replaced]  # it may be none by the time that it answers
+    pods = [*([facts.writer] if facts.writer else []), *storage]
     answers = await asyncio.gather(*(_ask(agents, pod.uid) for pod in pods))
     writer = next((a for a in answers if isinstance(a, InstanceStatus)), None)
     return decide_pin(writer, [a for a in answers if isinstance(a, StorageStatus)])

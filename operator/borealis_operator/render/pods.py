@@ -13,6 +13,7 @@ from borealis_engine.contract.volume import Member, VolumeConfig
 from borealis_operator.api.classes import Resources
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.names import (
+    ANNOTATION_MEMBER,
     ANNOTATION_ZONE,
     INSTANCE,
     LABEL_CLUSTER,
@@ -35,29 +36,32 @@ SCRAPED: Final = {"prometheus.io/scrape": "true", "prometheus.io/port": str(name
 SHM_PATH: Final = "/dev/shm"  # PostgreSQL's dynamic shared memory; a container's own is 64 MiB
 
 
-def render_pvc(cluster: Cluster, member: Member) -> Object:
-    """Give the claim of one storage node; it bears the name of the pod."""
+def render_pvc(cluster: Cluster, member: Member, *, size: str = "") -> Object:
+    """Give the claim of one storage node; it bears the name of the pod, and says whose disk it is to be."""
     storage = cluster.spec.storage
     spec: Object = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": storage.size}},
+        "resources": {"requests": {"storage": size or storage.size}},
     }
     if storage.class_name:
         spec["storageClassName"] = storage.class_name
     labels = {LABEL_COMPONENT: STORAGE}
-    metadata = render_metadata(cluster, member.name, labels=labels)
+    metadata = render_metadata(cluster, member.name, labels=labels, annotations={ANNOTATION_MEMBER: str(member.id)})
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-def render_storage_pod(cluster: Cluster, member: Member, config: VolumeConfig, *, pinned: bool) -> Object:
-    """Give the pod of one storage node; `pinned` binds it to its zone.
+def render_storage_pod(
+    cluster: Cluster, member: Member, config: VolumeConfig, *, pinned: bool, apart: Collection[str] = ()
+) -> Object:
+    """Give the pod of one storage node; `pinned` binds it to its zone, and it keeps off the nodes `apart` if it can.
 
-    Only before the configuration is sealed may an empty disk become a member.
+    Only before the configuration is sealed may an empty disk become a member, or when the member joins.
     """
+    joins = config.joining is not None and config.joining.member.id == member.id
     env = {
         **_common_env(cluster, member.zone, config),
         names.ENV_MEMBER_ID: str(member.id),
-        names.ENV_FORMAT: "false" if config.sealed else "true",
+        names.ENV_FORMAT: "false" if config.sealed and not joins else "true",
     }
     volumes: list[Object] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": member.name}},
@@ -66,7 +70,16 @@ def render_storage_pod(cluster: Cluster, member: Member, config: VolumeConfig, *
     ]
     container = _container(cluster, STORAGE, "borealis-storage", env)
     container["ports"].append({"name": "log", "containerPort": names.LOG_PORT})
-    return _pod(cluster, member.name, STORAGE, container, volumes, zone=member.zone, pinned=pinned, grace=15)
+    pod = _pod(cluster, member.name, STORAGE, container, volumes, zone=member.zone, pinned=pinned, grace=15)
+    if apart:
+        pod["spec"]["affinity"].setdefault("nodeAffinity", {}).update(_prefer_elsewhere(apart))
+    return pod
+
+
+def _prefer_elsewhere(apart: Collection[str]) -> Object:
+    others = {"key": LABEL_HOSTNAME, "operator": "NotIn", "values": sorted(apart)}
+    term = {"weight": 100, "preference": {"matchExpressions": [others]}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
 
 
 def render_instance_pod(

@@ -27,7 +27,7 @@ FULL: dict[str, Any] = {
     "engine": "postgresql",
     "engineVersion": "17",
     "readers": 3,
-    "storage": {"className": "fast", "size": "20Gi"},
+    "storage": {"className": "fast", "size": "20Gi", "replacementDelay": "90s"},
     "databaseName": "app",
     "masterUsername": "admin_1",
     "masterUserSecret": {"name": "mine"},
@@ -137,6 +137,8 @@ REFUSED = {
     "no-readers": {"readers": -1},
     "size": {"storage": {"size": "lots"}},
     "no-size": {"storage": {"size": "0Gi"}},
+    "delay": {"storage": {"replacementDelay": "5 minutes"}},
+    "no-delay": {"storage": {"replacementDelay": "0s"}},
     "secret-of-another-namespace": {"masterUserSecret": {"name": "../../other/secrets/theirs"}},
     "database": {"databaseName": "No Good"},
     "reserved-database": {"databaseName": "pg_things"},
@@ -178,7 +180,15 @@ def test_what_cannot_change_says_so(old: dict[str, Any], new: dict[str, Any], fi
     assert any(f"{field}: cannot change" in cause for cause in causes), causes
 
 
-@pytest.mark.parametrize("change", [{"readers": 5}, {"masterUserSecret": {"name": "other"}}, {"engineVersion": "17"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"readers": 5},
+        {"masterUserSecret": {"name": "other"}},
+        {"engineVersion": "17"},
+        {"storage": {"replacementDelay": "10s"}},
+    ],
+)
 def test_what_can_change_may(change: dict[str, Any]) -> None:
     assert admit(manifest(change), manifest({})) == []
 

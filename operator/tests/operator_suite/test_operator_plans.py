@@ -12,7 +12,7 @@ from borealis_operator.plan.failover import Hold, Promote, decide_promotion
 from borealis_operator.plan.instances import plan_instances
 from borealis_operator.plan.placement import STAND_INS, choose_instance_zone, choose_volume_zones
 from borealis_operator.plan.status import decide_phase, status_patch
-from borealis_operator.plan.volume import advance_config, make_config
+from borealis_operator.plan.volume import FORMATTED, advance_config, make_config
 from borealis_operator.render.objects import holds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,7 +157,7 @@ def test_sealed_only_when_all_six_are_formatted(states: list[StorageState]) -> N
     config = make_config("c", "uid", [node(z) for z in "abc"], entropy="e")
     pods = [storage_pod(n, state, str(config.members[n].id)) for n, state in enumerate(states)]
     sealed = advance_config(config, pods)
-    assert sealed.sealed == all(s not in (StorageState.DISK_LOST, StorageState.FAILED) for s in states)
+    assert sealed.sealed == all(s in FORMATTED for s in states)
     assert sealed.version > config.version or sealed == config
     assert not advance_config(config, pods[:5]).sealed
 
