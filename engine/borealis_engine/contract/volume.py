@@ -2,6 +2,10 @@
 
 `generation` is for safety and changes only by compare-and-swap on the Kubernetes API; `revision` orders address
 books within a generation. Nodes keep the higher (generation, revision).
+
+A member is replaced in two generations, one member at a time: g+1 is the joint configuration, the old six and who is
+`joining`; g+2 has the new member in place of the old one, once it has reported at generation g+1 that it is
+`current` (or the old six again: given up). Why no two generations ever decide apart: docs/decisions/011.
 """
 
 import json
@@ -29,14 +33,28 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """A replacement under way: `member`, with a new identity and an empty disk, is to take the place of `replaces`."""
+
+    member: Member
+    replaces: MemberId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeConfig:
-    """Membership and address book of one volume."""
+    """Membership and address book of one volume; `members` are the old six while somebody is `joining`."""
 
     cluster_uid: str
     generation: Generation
     revision: int
     sealed: bool
     members: tuple[Member, ...]
+    joining: Joining | None = None
+
+    @property
+    def everyone(self) -> tuple[Member, ...]:
+        """All who take part in any way: the six, and who is joining."""
+        return self.members if self.joining is None else (*self.members, self.joining.member)
 
     @property
     def version(self) -> tuple[int, int]:
@@ -45,31 +63,38 @@ class VolumeConfig:
 
     def to_json(self) -> str:
         """Render for environment, ConfigMap and wire."""
-        return json.dumps(
-            {
-                "clusterUid": self.cluster_uid,
-                "generation": self.generation,
-                "revision": self.revision,
-                "sealed": self.sealed,
-                "members": [{"id": m.id, "name": m.name, "zone": m.zone, "address": m.address} for m in self.members],
-            },
-            separators=(",", ":"),
-        )
+        raw = {
+            "clusterUid": self.cluster_uid,
+            "generation": self.generation,
+            "revision": self.revision,
+            "sealed": self.sealed,
+            "members": [_render_member(member) for member in self.members],
+        }
+        if self.joining is not None:
+            raw["joining"] = {**_render_member(self.joining.member), "replaces": self.joining.replaces}
+        return json.dumps(raw, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "VolumeConfig":
         """Parse `to_json`; KeyError, TypeError or ValueError on anything else."""
         raw: dict[str, Any] = json.loads(text)
+        joining = raw.get("joining")
         return cls(
             cluster_uid=raw["clusterUid"],
             generation=Generation(int(raw["generation"])),
             revision=int(raw["revision"]),
             sealed=bool(raw["sealed"]),
-            members=tuple(
-                Member(id=MemberId(m["id"]), name=m["name"], zone=m["zone"], address=m.get("address", ""))
-                for m in raw["members"]
-            ),
+            members=tuple(_parse_member(member) for member in raw["members"]),
+            joining=Joining(member=_parse_member(joining), replaces=MemberId(joining["replaces"])) if joining else None,
         )
+
+
+def _render_member(member: Member) -> dict[str, str]:
+    return {"id": member.id, "name": member.name, "zone": member.zone, "address": member.address}
+
+
+def _parse_member(raw: dict[str, str]) -> Member:
+    return Member(id=MemberId(raw["id"]), name=raw["name"], zone=raw["zone"], address=raw.get("address", ""))
 
 
 def format_lsn(lsn: int) -> str:

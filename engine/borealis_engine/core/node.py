@@ -2,7 +2,8 @@
 
 Rules that live here: a promise is durable before it is answered and never broken; appends are contiguous; an ack
 covers only durable bytes of the promised epoch; D is believed only in an epoch whose entry is held; readers see
-nothing above D. Truncation and entry are in `joining`, the order of durability in `pipeline`.
+nothing above D. Truncation and entry are in `joining`, the order of durability in `pipeline`. Only messages of the
+node's own generation are heard, and a node that its configuration does not name is retired: it takes part in nothing.
 
 A shell gives messages and times in, drains `effects()` after every input and carries them out in order.
 """
@@ -10,7 +11,7 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 from collections.abc import Callable, Mapping
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
-from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
+from borealis_engine.core.effects import Adopt, Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
 from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned, Withdrawn
@@ -35,6 +36,7 @@ from borealis_engine.core.messages import (
     Subscribe,
 )
 from borealis_engine.core.pipeline import Pipeline
+from borealis_engine.core.quorum import joiner
 from borealis_engine.core.serving import Serving
 from borealis_engine.core.steady import Steady
 from borealis_engine.core.tenure import Before, Tenure
@@ -58,7 +60,7 @@ class Node:
         """Start from what the disk holds; `unfit` (e.g. disk lost) makes a node that refuses everything."""
         self.member = member
         self.config = config
-        self.unfit = unfit  # why the node is out of service; empty if it is not
+        self.unfit = unfit or self._retirement  # why the node is out of service; empty if it is not
         self._pipe = Pipeline(durable)
         self._images = dict(images)
         self._tenure = Tenure(lease=lease, now=now)
@@ -97,9 +99,23 @@ class Node:
         return state.position
 
     @property
+    def retired(self) -> bool:
+        """Whether another member has taken this one's place, or its joining was given up."""
+        return all(member.id != self.member for member in self.config.everyone)
+
+    @property
+    def _retirement(self) -> str:
+        return f"not a member of generation {self.config.generation} any more" if self.retired else ""
+
+    @property
     def backlog(self) -> int:
         """Bytes of log that wait for the disk: pause pulling while it is large."""
         return self._pipe.backlog
+
+    @property
+    def writes(self) -> int:
+        """How many syncs there were: whether it rises says whether appends come."""
+        return self._pipe.token
 
     @property
     def catching_up(self) -> bool:
@@ -131,7 +147,9 @@ class Node:
         """Take a message from a connection (any peer: writer, candidate, member, reader)."""
         self.steady.revoke()
         config = self.config
-        if not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
+        if isinstance(envelope.message, Refused):
+            self._learn(envelope.message)
+        elif not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
             self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
         elif self.unfit:
             self._refuse(conn, Reason.UNFIT, self.unfit)
@@ -186,10 +204,26 @@ class Node:
         self._joining.image_failed(now)
 
     def configure(self, config: VolumeConfig) -> None:
-        """Keep the higher configuration."""
-        if config.version > self.config.version:
-            self.config = config
-            self.steady.revoke()
+        """Keep the higher configuration, which is durable: nothing of an older generation is heard from here on."""
+        if config.version <= self.config.version:
+            return
+        joined = joiner(self.config) == self.member and joiner(config) != self.member
+        self.config = config
+        self.steady.revoke()
+        if self._retirement:
+            self._joining.cancel()
+            self.failed(self._retirement)
+        elif joined and not self.position.history:
+            self.failed(f"a member of generation {config.generation} before it had caught up")
+
+    def _learn(self, refused: Refused) -> None:
+        """A writer knows a newer configuration than this node."""
+        try:
+            config = VolumeConfig.from_json(refused.config)
+        except (KeyError, TypeError, ValueError):
+            return
+        if config.cluster_uid == self.config.cluster_uid and config.version > self.config.version:
+            self._effects.append(Adopt(config=config))
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""

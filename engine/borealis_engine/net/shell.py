@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec, TypeAlias, assert_never
 
 from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.core.effects import (
+    Adopt,
     CancelPull,
     Close,
     Conn,
@@ -206,6 +207,9 @@ class Shell:
             case PullImage() | LoadImage() | Pull() | CancelPull():
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._intake.take, effect)
+            case Adopt(config=config):
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self.configure, config)
             case Truncated(end=end):
                 self.cuts += 1
                 log.info("truncated the log", extra={"lsn": end, "epoch": self.node.durable.promised})
