@@ -39,17 +39,17 @@ class Operator:
         """Be away for a while."""
         self._away_until = self._world.now + seconds
 
-    def replace(self, *, lost: bool) -> None:
-        """Replace a member, whose node is `lost` for good, or alive."""
+    def replace(self, *, lost: bool, old: MemberId | None = None) -> None:
+        """Replace a member (any, or one that is gone already), whose node is `lost` for good, or alive."""
         if self.config.joining is not None or self._world.now < self._away_until:
             return
-        gone = [member for member in self.config.members if self._by_id[member.id].gone]
-        old = gone[0] if gone else self._random.choice(self.config.members)
+        gone = [member.id for member in self.config.members if self._by_id[member.id].gone]
+        old = old or (gone[0] if gone else self._random.choice(self.config.members).id)
         if lost:
-            self._by_id[old.id].lose()
+            self._by_id[old].lose()
         number = len(self._nodes)
-        new = Member(id=MemberId(f"{number:016x}"), name=f"node-{number}", zone=old.zone, address=f"node-{number}")
-        joint = replace(self._next(), joining=Joining(member=new, replaces=old.id))
+        new = Member(id=MemberId(f"{number:016x}"), name=f"node-{number}", zone=self._by_id[old].zone, address=f"node-{number}")
+        joint = replace(self._next(), joining=Joining(member=new, replaces=old))
         node = Storage(member=new, setting=replace(self._setting, config=joint))
         node.peers, self._by_id[new.id] = self._by_id, node
         self._nodes.append(node)
@@ -66,12 +66,16 @@ class Operator:
         """All is quiet: everybody hears of the configuration, and whoever is gone is replaced."""
         if not self._quiet:
             self._quiet, self._away_until = True, 0.0
-            self._push(1.0)
+            self.announce()
         if self.config.joining is None:
             if any(self._by_id[member.id].gone for member in self.config.members):
                 self.replace(lost=False)
         elif self._world.now > self._since + PATIENCE_S:
             self.give_up()
+
+    def announce(self) -> None:
+        """Tell everybody."""
+        self._push(1.0)
 
     @property
     def settled(self) -> bool:
