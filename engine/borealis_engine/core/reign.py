@@ -73,6 +73,7 @@ class Reign:
         self.deposed: Deposed | None = None
         self.announce_at: float | None = None  # when D goes out alone unless an append takes it along
         self._owner, self._emit = owner, emit
+        self._lease_held = NEVER  # until when the lease was held as the configuration changed
         self._follow(config, peers)
         self._lease, self._limit = lease, limit
         self._image: ImageExtent | None = None  # if this reign made it
@@ -87,7 +88,7 @@ class Reign:
         heard = (
             covered_time(p.heard if p.acked or not p.joiner else NEVER for p in peers) for peers in self._sixes_of_peers
         )
-        return min(heard) + LEASE_SHARE * self._lease
+        return max(self._lease_held, min(heard) + LEASE_SHARE * self._lease)
 
     @property
     def room(self) -> int:
@@ -103,7 +104,11 @@ class Reign:
     # --- configuration ------------------------------------------------------------------------------------------
 
     def configure(self, config: VolumeConfig, peers: list[Peer], now: float) -> None:
-        """Go on under another configuration, with its peers: D stays, and moves on by its quorums only."""
+        """Go on under another configuration, with its peers: D stays, and moves on by its quorums only.
+
+        The lease that the older quorum has given stays too: any later election meets that quorum, and has to wait.
+        """
+        self._lease_held = self.lease_until
         gone = [peer for peer in self._peers if peer not in peers]
         self._follow(config, peers)
         for peer in gone:
