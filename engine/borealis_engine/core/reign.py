@@ -37,6 +37,7 @@ from borealis_engine.core.quorum import blocks, covered, covered_time, elects, j
 from borealis_engine.core.window import Window
 
 RETRY_S: Final = 0.5  # seconds after which an unanswered Solicit is repeated
+ADOPT_S: Final = 0.05  # seconds that a member has to adopt a configuration that it was told
 PIECE: Final = 256 * 1024  # bytes of one append to a member that is behind
 IN_FLIGHT: Final = 8 * 1024 * 1024  # bytes sent to a member and not acked
 LEASE_SHARE: Final = 0.8  # of the nodes' lease: ours ends first, and leaves time to stop PostgreSQL
@@ -241,8 +242,12 @@ class Reign:
             self.solicit(peer, now)
         elif refused.reason is Reason.UNKNOWN and peer.stage is Stage.JOINING:
             peer.stage, peer.asked_at = Stage.OUT, now
+        elif refused.reason is Reason.CONFIG and refused.generation == self._generation and peer.stage is not Stage.OUT:
+            self.solicit(peer, now)  # what was under way as the generation changed is refused: go on where it stands
+            self.disconnected(peer, now)
         elif refused.reason in (Reason.UNFIT, Reason.CONFIG):
-            peer.stage, peer.asked_at = Stage.OUT, now
+            peer.stage = Stage.OUT
+            peer.asked_at = now if refused.reason is Reason.UNFIT else now - RETRY_S + ADOPT_S
             self.disconnected(peer, now)
 
     def _outbid(self, peer: Peer, promised: Epoch) -> None:

@@ -60,6 +60,7 @@ class Writer:
         self._campaign = Campaign(owner=owner, config=config, peers=self._peers, emit=emit, now=now)
         self._recovery: Recovery | None = None
         self._reign: Reign | None = None
+        self.won_under = config  # the configuration whose quorum elected, if one did
         self._image = ""  # made by this reign
         self._image_extent: ImageExtent | None = None
         self._established = False
@@ -188,10 +189,11 @@ class Writer:
         """Keep the higher configuration, and go on under it: no election is needed.
 
         Whoever it has no more is forgotten, whoever is new is connected to by the shell. D never recedes, and
-        moves on only by the quorums of the new configuration.
+        moves on only by the quorums of the new configuration. The members are told too: each may be the last to learn.
         """
         if config.cluster_uid != self.config.cluster_uid or config.version <= self.config.version:
             return
+        risen = config.generation > self.config.generation
         self.config, now = config, self._ticked
         wanted = {member.id: Peer(id=member.id) for member in config.everyone}
         for gone in [id for id in self._peers if id not in wanted]:
@@ -199,6 +201,9 @@ class Writer:
             del self._peers[gone]
         for id, peer in wanted.items():
             self._peers.setdefault(id, peer)
+        if risen:  # a member that adopts it before the next append arrives need not refuse that
+            connected = [peer.id for peer in self._peers.values() if peer.connected]
+            self._effects += [SendTo(member=id, message=_news(config)) for id in connected]
         self._campaign.configure(config)
         if self._reign is not None:
             self._reign.configure(config, list(self._peers.values()), now)
@@ -243,7 +248,7 @@ class Writer:
 
     def _win(self, now: float) -> None:
         """Four promises: the epoch is ours alone. Find its log."""
-        promises = dict(self._campaign.promises)
+        promises, self.won_under = dict(self._campaign.promises), self.config
         for peer in self._peers.values():
             peer.enlist()
         self._reign = Reign(

@@ -216,7 +216,7 @@ class Agent:
     def _send(self, member: MemberId, message: m.Message) -> None:
         writer = self.writer
         if isinstance(message, m.Begin) and writer is not None:
-            self._oracle.began(self.owner, message.epoch, message.history, writer.config)
+            self._oracle.began(self.owner, message.epoch, message.history, writer.won_under)
         link = self._links.get(member)
         if link is not None:
             link.to_server(m.Envelope(self.config.generation, self.owner, member, message))

@@ -241,7 +241,10 @@ class Storage:
                     raise Violation(f"nodes stay in service: {self.name} {reason}")
                 self._retire()
             case Adopt(config=config):
-                self.later(self.configure, config)
+                if self._world.random.random() < 0.5:
+                    self.configure(config)
+                else:
+                    self.later(self.configure, config)
 
     def later(self, do: Callable[..., None], *args: object) -> None:
         """Do it after a moment, unless the node crashed meanwhile."""
