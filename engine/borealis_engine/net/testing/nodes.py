@@ -127,6 +127,14 @@ class StorageNodes:
         six = tuple(joining.member if m.id == joining.replaces else m for m in config.members)
         return replace(config, generation=Generation(config.generation + 1), members=six, joining=None)
 
+    def given_up(self) -> VolumeConfig:
+        """Give the configuration of the old six, without who is joining."""
+        return replace(self.config, generation=Generation(self.config.generation + 1), joining=None)
+
+    def known(self, number: int) -> Member:
+        """Give the member of that number, also one that is not in the configuration any more."""
+        return self._known[number]
+
     async def status(self, number: int) -> StorageStatus:
         """Ask one node over its control port."""
         url = f"https://{self.address(number + 1)}:{names.CONTROL_PORT}{names.STATUS}"
