@@ -11,6 +11,7 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 from collections.abc import Callable, Mapping
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.core.custody import claim
 from borealis_engine.core.effects import Adopt, Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
@@ -36,8 +37,8 @@ from borealis_engine.core.messages import (
     Subscribe,
 )
 from borealis_engine.core.pipeline import Pipeline
-from borealis_engine.core.quorum import joiner
 from borealis_engine.core.serving import Serving
+from borealis_engine.core.standing import is_news, is_retired, retirement, told, unfitness
 from borealis_engine.core.steady import Steady
 from borealis_engine.core.tenure import Before, Tenure
 from borealis_engine.core.watermark import Watermark
@@ -60,7 +61,7 @@ class Node:
         """Start from what the disk holds; `unfit` (e.g. disk lost) makes a node that refuses everything."""
         self.member = member
         self.config = config
-        self.unfit = unfit or self._retirement  # why the node is out of service; empty if it is not
+        self.unfit = unfit or retirement(config, member)  # why the node is out of service; empty if it is not
         self._pipe = Pipeline(durable)
         self._images = dict(images)
         self._tenure = Tenure(lease=lease, now=now)
@@ -92,20 +93,12 @@ class Node:
     @property
     def position(self) -> Position:
         """What the node may claim in an election: nothing before all log that came with its image is there."""
-        state = self._pipe.held
-        extent = self._images.get(state.history[0].image) if state.history else None
-        if extent is None or state.flush < extent.end:
-            return Position(history=(), flush=NOWHERE)
-        return state.position
+        return claim(self._pipe.held, self._images)
 
     @property
     def retired(self) -> bool:
         """Whether another member has taken this one's place, or its joining was given up."""
-        return all(member.id != self.member for member in self.config.everyone)
-
-    @property
-    def _retirement(self) -> str:
-        return f"not a member of generation {self.config.generation} any more" if self.retired else ""
+        return is_retired(self.config, self.member)
 
     @property
     def backlog(self) -> int:
@@ -148,7 +141,9 @@ class Node:
         self.steady.revoke()
         config = self.config
         if isinstance(envelope.message, Refused):
-            self._learn(envelope.message)
+            offered = told(envelope.message)
+            if offered is not None and is_news(offered, config):
+                self._effects.append(Adopt(config=offered))
         elif not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
             self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
         elif self.unfit:
@@ -205,25 +200,13 @@ class Node:
 
     def configure(self, config: VolumeConfig) -> None:
         """Keep the higher configuration, which is durable: nothing of an older generation is heard from here on."""
-        if config.version <= self.config.version:
-            return
-        joined = joiner(self.config) == self.member and joiner(config) != self.member
-        self.config = config
-        self.steady.revoke()
-        if self._retirement:
-            self._joining.cancel()
-            self.failed(self._retirement)
-        elif joined and not self.position.history:
-            self.failed(f"a member of generation {config.generation} before it had caught up")
-
-    def _learn(self, refused: Refused) -> None:
-        """A writer knows a newer configuration than this node."""
-        try:
-            config = VolumeConfig.from_json(refused.config)
-        except (KeyError, TypeError, ValueError):
-            return
-        if config.cluster_uid == self.config.cluster_uid and config.version > self.config.version:
-            self._effects.append(Adopt(config=config))
+        if config.version > self.config.version:
+            why = unfitness(self.config, config, self.member, holds_log=bool(self.position.history))
+            self.config = config
+            self.steady.revoke()
+            if why:
+                self._joining.cancel()
+                self.failed(why)
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""

@@ -39,6 +39,7 @@ from borealis_engine.core.messages import (
 from borealis_engine.core.peer import Peer
 from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
+from borealis_engine.core.standing import is_news, news, told
 from borealis_engine.core.tail import LogEnd, Scan
 
 TICK_S: Final = 0.1  # seconds
@@ -148,7 +149,7 @@ class Writer:
                 self._settle(self._reign, now)
             return
         if isinstance(message, Refused) and message.reason is Reason.CONFIG:
-            self._learn(peer, message.config)
+            self._learn(peer, message)
         if self._reign is None:
             self._campaign.receive(peer, message, now)
             if self._campaign.stage is CampaignStage.WON:
@@ -191,7 +192,7 @@ class Writer:
         Whoever it has no more is forgotten, whoever is new is connected to by the shell. D never recedes, and
         moves on only by the quorums of the new configuration. The members are told too: each may be the last to learn.
         """
-        if config.cluster_uid != self.config.cluster_uid or config.version <= self.config.version:
+        if not is_news(config, self.config):
             return
         risen = config.generation > self.config.generation
         self.config, now = config, self._ticked
@@ -203,7 +204,7 @@ class Writer:
             self._peers.setdefault(id, peer)
         if risen:  # a member that adopts it before the next append arrives need not refuse that
             connected = [peer.id for peer in self._peers.values() if peer.connected]
-            self._effects += [SendTo(member=id, message=_news(config)) for id in connected]
+            self._effects += [SendTo(member=id, message=news(config)) for id in connected]
         self._campaign.configure(config)
         if self._reign is not None:
             self._reign.configure(config, list(self._peers.values()), now)
@@ -328,23 +329,13 @@ class Writer:
         self._peers[member].connected = False
         self._peers[member].drop()
 
-    def _learn(self, peer: Peer, text: str) -> None:
+    def _learn(self, peer: Peer, refused: Refused) -> None:
         """Take a member's configuration if it is higher; tell it ours if that is: nobody needs the API to learn it."""
-        try:
-            config = VolumeConfig.from_json(text)
-        except (KeyError, TypeError, ValueError):
-            return
-        if config.cluster_uid != self.config.cluster_uid:
+        config = told(refused)
+        if config is None or config.cluster_uid != self.config.cluster_uid:
             return
         if config.version > self.config.version:
             self._effects.append(ConfigLearned(config=config))
             self.configure(config)
         elif config.generation < self.config.generation:
-            self._effects.append(SendTo(member=peer.id, message=_news(self.config)))
-
-
-def _news(config: VolumeConfig) -> Refused:
-    """A member that knows an older configuration is refused as it refuses others: with the whole of the newer one."""
-    generation, text = config.generation, config.to_json()
-    message = f"generation {generation} is in force"
-    return Refused(reason=Reason.CONFIG, promised=NOBODY, generation=generation, config=text, message=message)
+            self._effects.append(SendTo(member=peer.id, message=news(self.config)))

@@ -162,9 +162,7 @@ class Intake:
             member = self._member(donor)
             async with converse(self._shell.endpoint, member) as conversation:
                 while (ask := await queue.get()) is not None:
-                    source = read_on(
-                        conversation, member, start=ask.start, upto=ask.upto, epoch=transfer.pull.epoch
-                    )
+                    source = read_on(conversation, member, start=ask.start, upto=ask.upto, epoch=transfer.pull.epoch)
                     async with aclosing(source) as pieces:
                         async for piece in pieces:
                             await self._arrived(transfer, donor, piece)

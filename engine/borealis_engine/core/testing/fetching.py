@@ -1,4 +1,4 @@
-"""What a simulated storage node fetches: images, and log that it pulls from several peers at once, as the shell does."""
+"""What a simulated storage node fetches: images, and log that it pulls from several peers at once, as shells do."""
 
 from __future__ import annotations
 

@@ -266,6 +266,7 @@ def _three(sixes: quorum.Sixes, agreed: Collection[MemberId]) -> bool:
 
 # --- membership -----------------------------------------------------------------------------------------------------
 
+
 def _old_six(config: VolumeConfig) -> quorum.Sixes:
     return quorum.sixes(config)[:1]
 
@@ -341,7 +342,10 @@ MUTANTS: Final = (
     Mutant(name="an epoch solicited twice", patches=((campaign.Campaign, "_solicit", _solicit_again),)),
     Mutant(name="D by the old six alone while joint", patches=((reign, "sixes", _old_six),)),
     Mutant(name="D by the new six alone while joint", patches=((reign, "sixes", _new_six),)),
-    Mutant(name="elected by the old six alone while joint", patches=((campaign, "sixes", _old_six),)),
+    Mutant(
+        name="elected by the old six alone while joint",
+        patches=((campaign, "sixes", _old_six), (reign, "sixes", _old_six)),
+    ),
     Mutant(
         name="elected by the new six alone while joint",
         patches=((campaign, "sixes", _new_six), (reign, "sixes", _new_six)),
@@ -358,7 +362,9 @@ MUTANTS: Final = (
         name="a joiner current with any log",
         patches=((Node, "catching_up", _Property(_current_with_any_log)),),
     ),
-    Mutant(name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)),
+    Mutant(
+        name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)
+    ),
     Mutant(name="the generation of an append ignored", patches=((Node, "receive", _append_of_any_generation),)),
     Mutant(name="a configuration that a restart forgets", patches=((Storage, "configure", _forget),)),
 )

@@ -48,7 +48,9 @@ class Operator:
         if lost:
             self._by_id[old].lose()
         number = len(self._nodes)
-        new = Member(id=MemberId(f"{number:016x}"), name=f"node-{number}", zone=self._by_id[old].zone, address=f"node-{number}")
+        new = Member(
+            id=MemberId(f"{number:016x}"), name=f"node-{number}", zone=self._by_id[old].zone, address=f"node-{number}"
+        )
         joint = replace(self._next(), joining=Joining(member=new, replaces=old))
         node = Storage(member=new, setting=replace(self._setting, config=joint))
         node.peers, self._by_id[new.id] = self._by_id, node
@@ -128,4 +130,3 @@ class Operator:
 def _tell(one: Storage | Agent | Reader, config: VolumeConfig) -> None:
     if not isinstance(one, Storage) or one.up:
         one.configure(config)
-

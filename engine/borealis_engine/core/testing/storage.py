@@ -27,8 +27,8 @@ from borealis_engine.core.effects import (
 )
 from borealis_engine.core.journal import DurableState, Logged
 from borealis_engine.core.node import Node
-from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.blob import pack
+from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.disk import Disk
 from borealis_engine.core.testing.fetching import Fetching
 from borealis_engine.core.testing.network import Link

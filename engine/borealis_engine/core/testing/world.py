@@ -117,7 +117,9 @@ class World:
 
     def _settled(self) -> bool:
         epochs = {node.disk.state.epoch for node in self._members()}
-        return self.operator.settled and self._reigning() and len(epochs) == 1 and set(self._ends()) == {self.oracle.end}
+        return (
+            self.operator.settled and self._reigning() and len(epochs) == 1 and set(self._ends()) == {self.oracle.end}
+        )
 
 
 def _config() -> VolumeConfig:
