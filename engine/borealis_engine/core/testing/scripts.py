@@ -130,6 +130,25 @@ def _torn_entry(scene: Scene) -> None:
     world.at(NEVER, setattr, b, "busy", True)
 
 
+def _longer_log(scene: Scene) -> None:
+    """Two nodes hold much that A wrote in vain; C finds them, and two of the four that hold B's reign."""
+    world, (a, b), c, nodes = scene.world, _calm(scene), scene.agents[2], scene.nodes
+    _cut(scene, b, nodes[4:])
+    _cut(scene, c, nodes[:2])
+
+    def write_little() -> None:
+        b.busy = True
+        world.after(0.05, b.crash)
+
+    b.busy = False
+    a.promote()
+    world.at(1.0, _cut, scene, a, nodes[:4])
+    world.at(1.5, a.crash)
+    world.at(1.5, b.promote)
+    world.at(2.6, write_little)
+    world.at(2.7, c.promote)
+
+
 def _restart(scene: Scene) -> None:
     """All nodes lose power and come back within A's lease, and most of them hear B only."""
     world, (a, b) = scene.world, _calm(scene)
@@ -220,6 +239,7 @@ SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "late answers": _late_answers,
     "late promise": _late_promise,
     "torn entry": _torn_entry,
+    "longer log": _longer_log,
     "restart": _restart,
     "old generation": _old_generation,
     "late joiner": _late_joiner,
