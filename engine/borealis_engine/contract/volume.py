@@ -78,9 +78,9 @@ class VolumeConfig:
     def from_json(cls, text: str) -> "VolumeConfig":
         """Parse `to_json`; KeyError, TypeError or ValueError on anything else."""
         raw: dict[str, Any] = json.loads(text)
-        joining = raw.get("joining")
+        uid, joining = raw["clusterUid"], raw.get("joining")
         return cls(
-            cluster_uid=raw["clusterUid"],
+            cluster_uid=uid,
             generation=Generation(int(raw["generation"])),
             revision=int(raw["revision"]),
             sealed=bool(raw["sealed"]),

@@ -15,7 +15,7 @@ from borealis_engine.core.custody import claim
 from borealis_engine.core.effects import Adopt, Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
-from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned, Withdrawn
+from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned
 from borealis_engine.core.messages import (
     Ack,
     Append,
@@ -40,7 +40,7 @@ from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.serving import Serving
 from borealis_engine.core.standing import is_news, is_retired, retirement, told, unfitness
 from borealis_engine.core.steady import Steady
-from borealis_engine.core.tenure import Before, Tenure
+from borealis_engine.core.tenure import Tenure
 from borealis_engine.core.watermark import Watermark
 
 
@@ -71,7 +71,6 @@ class Node:
         self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
-        self._before: list[Before] = []  # promises given since the start that newer ones replaced
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
@@ -259,13 +258,8 @@ class Node:
             reason = Reason.LEASE
         elif canvass.epoch <= state.promised:
             reason = Reason.EPOCH
-        consent = Consent(
-            epoch=canvass.epoch,
-            granted=reason is None,
-            reason=reason,
-            promised=state.promised,
-            position=self.position,
-        )
+        granted, promised, position = reason is None, state.promised, self.position
+        consent = Consent(epoch=canvass.epoch, granted=granted, reason=reason, promised=promised, position=position)
         self._effects.append(Send(conn=conn, message=consent))
 
     def _free_for(self, owner: str, now: float) -> bool:
@@ -280,7 +274,7 @@ class Node:
                 self._promise(conn, solicit.epoch, granted=False)
                 return
             self._joining.cancel()
-            self._before.append(Before(state.promised, state.owner, state.resigned, self._tenure.heard_at))
+            self._tenure.replace(state)
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
             self._stream, self._in_step = 0, False
             self._beats.clear()
@@ -288,22 +282,10 @@ class Node:
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
 
     def _resign(self, resign: Resign) -> None:
-        """Let others in; take back a promise that was void all along, so that the owner before can have this node."""
-        state, named = self._pipe.seen, (resign.epoch, resign.owner)
-        if resign.void:
-            self._before = [p for p in self._before if (p.epoch, p.owner) != named]
-        if named != (state.promised, state.owner) or state.resigned:
-            return
-        if resign.void and self._before and not self._joining.active:
-            before = self._before.pop()
-            withdrawn = Withdrawn(
-                epoch=resign.epoch, promised=before.epoch, owner=before.owner, resigned=before.resigned
-            )
-            self._pipe.add(withdrawn)
-            self._tenure.heard_at = before.heard_at
-            self._in_step = False
-        else:
-            self._pipe.add(Resigned(epoch=resign.epoch))
+        record = self._tenure.resign(resign, self._pipe.seen, joining=self._joining.active)
+        if record is not None:
+            self._pipe.add(record)
+            self._in_step = self._in_step and isinstance(record, Resigned)
 
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""

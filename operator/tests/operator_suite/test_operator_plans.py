@@ -152,12 +152,15 @@ def storage_pod(index: int, state: StorageState, member: str, ip: str = "10.0.1.
     return pod(f"c-storage-{index}", Agent(status=status), component="storage", ip=ip)
 
 
+UNFORMATTED = (StorageState.DISK_LOST, StorageState.FAILED, StorageState.RETIRED)
+
+
 @given(st.lists(st.sampled_from(StorageState), min_size=6, max_size=6))
 def test_sealed_only_when_all_six_are_formatted(states: list[StorageState]) -> None:
     config = make_config("c", "uid", [node(z) for z in "abc"], entropy="e")
     pods = [storage_pod(n, state, str(config.members[n].id)) for n, state in enumerate(states)]
     sealed = advance_config(config, pods)
-    assert sealed.sealed == all(s not in (StorageState.DISK_LOST, StorageState.FAILED) for s in states)
+    assert sealed.sealed == all(s not in UNFORMATTED for s in states)
     assert sealed.version > config.version or sealed == config
     assert not advance_config(config, pods[:5]).sealed
 
