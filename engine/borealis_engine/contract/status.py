@@ -28,7 +28,7 @@ class StorageState(StrEnum):
     CURRENT = "current"
     DISK_LOST = "disk-lost"  # empty disk although this member was formatted before: counts for nothing
     FAILED = "failed"  # failed write, fsync, CRC, or full: acks nothing
-    RETIRED = "retired"  # a member that is no longer in the configuration
+    RETIRED = "retired"  # another member has taken its place: counts for nothing, and its disk may go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

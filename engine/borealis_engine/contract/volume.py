@@ -2,6 +2,10 @@
 
 `generation` is for safety and changes only by compare-and-swap on the Kubernetes API; `revision` orders address
 books within a generation. Nodes keep the higher (generation, revision).
+
+A member is replaced in two generations, one member at a time: g+1 is the joint configuration, the old six and who is
+`joining`; g+2 has the new member in place of the old one, once it has reported at generation g+1 that it is
+`current` (or the old six again: given up). Why no two generations ever decide apart: docs/decisions/011.
 """
 
 import json
@@ -30,7 +34,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joining:
-    """A member on its way into the volume, and the one whose place it takes once it holds the log."""
+    """A replacement under way: `member`, with a new identity and an empty disk, is to take the place of `replaces`."""
 
     member: Member
     replaces: MemberId
@@ -38,7 +42,7 @@ class Joining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeConfig:
-    """Membership and address book of one volume; `members` are the six old ones while another one is joining."""
+    """Membership and address book of one volume; `members` are the old six while somebody is `joining`."""
 
     cluster_uid: str
     generation: Generation
@@ -46,6 +50,11 @@ class VolumeConfig:
     sealed: bool
     members: tuple[Member, ...]
     joining: Joining | None = None
+
+    @property
+    def everyone(self) -> tuple[Member, ...]:
+        """All who take part in any way: the six, and who is joining."""
+        return self.members if self.joining is None else (*self.members, self.joining.member)
 
     @property
     def version(self) -> tuple[int, int]:
@@ -59,9 +68,9 @@ class VolumeConfig:
             "generation": self.generation,
             "revision": self.revision,
             "sealed": self.sealed,
-            "members": [_render_member(m) for m in self.members],
+            "members": [_render_member(member) for member in self.members],
         }
-        if self.joining:
+        if self.joining is not None:
             raw["joining"] = {**_render_member(self.joining.member), "replaces": self.joining.replaces}
         return json.dumps(raw, separators=(",", ":"))
 
@@ -69,13 +78,14 @@ class VolumeConfig:
     def from_json(cls, text: str) -> "VolumeConfig":
         """Parse `to_json`; KeyError, TypeError or ValueError on anything else."""
         raw: dict[str, Any] = json.loads(text)
+        uid, joining = raw["clusterUid"], raw.get("joining")
         return cls(
-            cluster_uid=raw["clusterUid"],
+            cluster_uid=uid,
             generation=Generation(int(raw["generation"])),
             revision=int(raw["revision"]),
             sealed=bool(raw["sealed"]),
-            members=tuple(_parse_member(m) for m in raw["members"]),
-            joining=_parse_joining(raw["joining"]) if raw.get("joining") else None,
+            members=tuple(_parse_member(member) for member in raw["members"]),
+            joining=Joining(member=_parse_member(joining), replaces=MemberId(joining["replaces"])) if joining else None,
         )
 
 
@@ -83,12 +93,8 @@ def _render_member(member: Member) -> dict[str, str]:
     return {"id": member.id, "name": member.name, "zone": member.zone, "address": member.address}
 
 
-def _parse_member(raw: dict[str, Any]) -> Member:
+def _parse_member(raw: dict[str, str]) -> Member:
     return Member(id=MemberId(raw["id"]), name=raw["name"], zone=raw["zone"], address=raw.get("address", ""))
-
-
-def _parse_joining(raw: dict[str, Any]) -> Joining:
-    return Joining(member=_parse_member(raw), replaces=MemberId(raw["replaces"]))
 
 
 def format_lsn(lsn: int) -> str:

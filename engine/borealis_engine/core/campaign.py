@@ -2,19 +2,20 @@
 
 Canvassing binds nobody: a round without four consents burns no epoch. An epoch is solicited once and never again by
 this candidate, whatever came of it, and one that failed is resigned so that others need not wait for its lease.
+What four means is the configuration's affair (`quorum`): it may change while a round is under way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final
 from zlib import crc32
 
-from borealis_engine.contract.volume import Epoch, MemberId
+from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
 from borealis_engine.core.effects import SendTo, Waiting, WriterEffect
 from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import Canvass, Consent, Message, Position, Promise, Reason, Refused, Resign, Solicit
 from borealis_engine.core.peer import Peer
-from borealis_engine.core.quorum import blocks, elects
+from borealis_engine.core.quorum import Sixes, blocks, elects, joiner, sixes, voters
 
 ROUND_S: Final = 1.0  # seconds for a round's answers
 POLL_S: Final = 0.2  # seconds between rounds without consent; more, and growing, after lost solicitations
@@ -34,19 +35,39 @@ class Campaign:
     """Rounds of canvassing and soliciting, until won."""
 
     def __init__(
-        self, *, owner: str, peers: dict[MemberId, Peer], emit: Callable[[WriterEffect], None], now: float
+        self,
+        *,
+        owner: str,
+        config: VolumeConfig,
+        peers: dict[MemberId, Peer],
+        emit: Callable[[WriterEffect], None],
+        now: float,
     ) -> None:
         self.stage = Stage.PAUSED
         self.epoch = NOBODY  # the one solicited last
         self.promises: dict[MemberId, Position] = {}
         self.asked: dict[MemberId, float] = {}  # when a member was first asked for the promise
         self._owner, self._peers, self._emit = owner, peers, emit
+        self._sixes: Sixes = sixes(config)
+        self._joiner = joiner(config)
         self._highest = NOBODY  # promised by anyone to anyone, as far as heard
         self._canvassed = NOBODY
-        self._willing: set[MemberId] = set()
+        self._willing: dict[MemberId, Position] = {}
         self._refusals: dict[MemberId, str] = {}
         self._deadline = now  # of the round or of the pause
         self._lost = 0  # solicitations in vain
+
+    def configure(self, config: VolumeConfig) -> None:
+        """Count by another configuration from here on; answers of members that it has no more are forgotten."""
+        self._sixes, self._joiner = sixes(config), joiner(config)
+        for answers in (self._willing, self.promises, self._refusals):
+            for gone in [member for member in answers if member not in self._peers]:
+                del answers[gone]
+
+    @property
+    def voters(self) -> Mapping[MemberId, Position]:
+        """The promises that count."""
+        return voters(self.promises, self._joiner)
 
     def connected(self, peer: Peer, now: float) -> None:
         """Ask this member too."""
@@ -96,7 +117,7 @@ class Campaign:
     def _canvass(self, now: float) -> None:
         self.stage, self._deadline = Stage.CANVASSING, now + ROUND_S
         self._canvassed = Epoch(max(self._highest + 1, FIRST_EPOCH))
-        self._willing, self._refusals = set(), {}
+        self._willing, self._refusals = {}, {}
         for peer in self._peers.values():
             if peer.connected:
                 self.connected(peer, now)
@@ -108,8 +129,8 @@ class Campaign:
         if not consent.granted and consent.reason is not Reason.EPOCH:  # a too low number is no objection
             self._refused(peer, "the writer was heard within its lease", now)
             return
-        self._willing.add(peer.id)
-        if elects(len(self._willing)):
+        self._willing[peer.id] = consent.position
+        if elects(self._sixes, voters(self._willing, self._joiner)):
             self._solicit(now)
 
     def _solicit(self, now: float) -> None:
@@ -129,12 +150,12 @@ class Campaign:
             self._refused(peer, f"epoch {promise.promised} is promised", now)
             return
         self.promises[peer.id] = promise.position
-        if elects(len(self.promises)):
+        if elects(self._sixes, self.voters):
             self.stage = Stage.WON
 
     def _refused(self, peer: Peer, why: str, now: float) -> None:
         self._refusals[peer.id] = why
-        if not blocks(len(self._refusals)):
+        if not blocks(self._sixes, self._refusals):
             return
         if self.stage is Stage.CANVASSING:
             self._pause(f"no consent{self._why()}", now, POLL_S)

@@ -4,14 +4,15 @@
 image, truncation and entry (one record), log that came with the image, log of a donor, padding, log of the reign.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import ImageExtent
 from borealis_engine.core.history import common_point
-from borealis_engine.core.journal import DurableState, Entered, Logged
-from borealis_engine.core.messages import Begin
+from borealis_engine.core.journal import NOWHERE, DurableState, Entered, Logged
+from borealis_engine.core.messages import Begin, Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,14 @@ class Complete:
 
 
 Step: TypeAlias = Entered | Logged | WantImage | WantImageLog | WantLog | Complete
+
+
+def claim(state: DurableState, images: Mapping[str, ImageExtent]) -> Position:
+    """Give what a node may claim in an election: nothing before all log that came with its image is there."""
+    extent = images.get(state.history[0].image) if state.history else None
+    if extent is None or state.flush < extent.end:
+        return Position(history=(), flush=NOWHERE)
+    return state.position
 
 
 def next_step(begin: Begin, state: DurableState, extent: ImageExtent | None) -> Step:

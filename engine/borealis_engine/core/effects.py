@@ -147,9 +147,16 @@ class OutOfService:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """A writer knows a newer configuration: make it durable, then give it to `Node.configure`."""
+
+    config: VolumeConfig
+
+
 NodeEffect: TypeAlias = (
     Persist | Send | Close | Pull | LoadImage | CancelPull | PullImage | StoreImage
-    | ServeLog | ServeFeed | ServeImage | Readable | Truncated | OutOfService
+    | ServeLog | ServeFeed | ServeImage | Readable | Truncated | OutOfService | Adopt
 )  # fmt: skip
 
 

@@ -248,7 +248,10 @@ class ImageData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The request was not done."""
+    """The request was not done.
+
+    With reason CONFIG it goes both ways: the one who knows the newer configuration tells the other, node or writer.
+    """
 
     reason: Reason
     promised: Epoch

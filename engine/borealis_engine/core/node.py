@@ -2,7 +2,8 @@
 
 Rules that live here: a promise is durable before it is answered and never broken; appends are contiguous; an ack
 covers only durable bytes of the promised epoch; D is believed only in an epoch whose entry is held; readers see
-nothing above D. Truncation and entry are in `joining`, the order of durability in `pipeline`.
+nothing above D. Truncation and entry are in `joining`, the order of durability in `pipeline`. Only messages of the
+node's own generation are heard, and a node that its configuration does not name is retired: it takes part in nothing.
 
 A shell gives messages and times in, drains `effects()` after every input and carries them out in order.
 """
@@ -10,10 +11,11 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 from collections.abc import Callable, Mapping
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
-from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
+from borealis_engine.core.custody import claim
+from borealis_engine.core.effects import Adopt, Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
-from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned, Withdrawn
+from borealis_engine.core.journal import NOWHERE, DurableState, Logged, Promised, Resigned
 from borealis_engine.core.messages import (
     Ack,
     Append,
@@ -36,8 +38,9 @@ from borealis_engine.core.messages import (
 )
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.serving import Serving
+from borealis_engine.core.standing import is_news, is_retired, retirement, told, unfitness
 from borealis_engine.core.steady import Steady
-from borealis_engine.core.tenure import Before, Tenure
+from borealis_engine.core.tenure import Tenure
 from borealis_engine.core.watermark import Watermark
 
 
@@ -58,7 +61,7 @@ class Node:
         """Start from what the disk holds; `unfit` (e.g. disk lost) makes a node that refuses everything."""
         self.member = member
         self.config = config
-        self.unfit = unfit  # why the node is out of service; empty if it is not
+        self.unfit = unfit or retirement(config, member)  # why the node is out of service; empty if it is not
         self._pipe = Pipeline(durable)
         self._images = dict(images)
         self._tenure = Tenure(lease=lease, now=now)
@@ -68,7 +71,6 @@ class Node:
         self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
-        self._before: list[Before] = []  # promises given since the start that newer ones replaced
         self._stream = 0  # newest of the owner's connections
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
@@ -90,16 +92,22 @@ class Node:
     @property
     def position(self) -> Position:
         """What the node may claim in an election: nothing before all log that came with its image is there."""
-        state = self._pipe.held
-        extent = self._images.get(state.history[0].image) if state.history else None
-        if extent is None or state.flush < extent.end:
-            return Position(history=(), flush=NOWHERE)
-        return state.position
+        return claim(self._pipe.held, self._images)
+
+    @property
+    def retired(self) -> bool:
+        """Whether another member has taken this one's place, or its joining was given up."""
+        return is_retired(self.config, self.member)
 
     @property
     def backlog(self) -> int:
         """Bytes of log that wait for the disk: pause pulling while it is large."""
         return self._pipe.backlog
+
+    @property
+    def writes(self) -> int:
+        """How many syncs there were: whether it rises says whether appends come."""
+        return self._pipe.token
 
     @property
     def catching_up(self) -> bool:
@@ -131,7 +139,11 @@ class Node:
         """Take a message from a connection (any peer: writer, candidate, member, reader)."""
         self.steady.revoke()
         config = self.config
-        if not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
+        if isinstance(envelope.message, Refused):
+            offered = told(envelope.message)
+            if offered is not None and is_news(offered, config):
+                self._effects.append(Adopt(config=offered))
+        elif not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
             self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
         elif self.unfit:
             self._refuse(conn, Reason.UNFIT, self.unfit)
@@ -186,10 +198,14 @@ class Node:
         self._joining.image_failed(now)
 
     def configure(self, config: VolumeConfig) -> None:
-        """Keep the higher configuration."""
+        """Keep the higher configuration, which is durable: nothing of an older generation is heard from here on."""
         if config.version > self.config.version:
+            why = unfitness(self.config, config, self.member, holds_log=bool(self.position.history))
             self.config = config
             self.steady.revoke()
+            if why:
+                self._joining.cancel()
+                self.failed(why)
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""
@@ -242,13 +258,8 @@ class Node:
             reason = Reason.LEASE
         elif canvass.epoch <= state.promised:
             reason = Reason.EPOCH
-        consent = Consent(
-            epoch=canvass.epoch,
-            granted=reason is None,
-            reason=reason,
-            promised=state.promised,
-            position=self.position,
-        )
+        granted, promised, position = reason is None, state.promised, self.position
+        consent = Consent(epoch=canvass.epoch, granted=granted, reason=reason, promised=promised, position=position)
         self._effects.append(Send(conn=conn, message=consent))
 
     def _free_for(self, owner: str, now: float) -> bool:
@@ -263,7 +274,7 @@ class Node:
                 self._promise(conn, solicit.epoch, granted=False)
                 return
             self._joining.cancel()
-            self._before.append(Before(state.promised, state.owner, state.resigned, self._tenure.heard_at))
+            self._tenure.replace(state)
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
             self._stream, self._in_step = 0, False
             self._beats.clear()
@@ -271,22 +282,10 @@ class Node:
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
 
     def _resign(self, resign: Resign) -> None:
-        """Let others in; take back a promise that was void all along, so that the owner before can have this node."""
-        state, named = self._pipe.seen, (resign.epoch, resign.owner)
-        if resign.void:
-            self._before = [p for p in self._before if (p.epoch, p.owner) != named]
-        if named != (state.promised, state.owner) or state.resigned:
-            return
-        if resign.void and self._before and not self._joining.active:
-            before = self._before.pop()
-            withdrawn = Withdrawn(
-                epoch=resign.epoch, promised=before.epoch, owner=before.owner, resigned=before.resigned
-            )
-            self._pipe.add(withdrawn)
-            self._tenure.heard_at = before.heard_at
-            self._in_step = False
-        else:
-            self._pipe.add(Resigned(epoch=resign.epoch))
+        record = self._tenure.resign(resign, self._pipe.seen, joining=self._joining.active)
+        if record is not None:
+            self._pipe.add(record)
+            self._in_step = self._in_step and isinstance(record, Resigned)
 
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""

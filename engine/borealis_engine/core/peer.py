@@ -40,10 +40,13 @@ class Peer:
     heard: float = NEVER  # when the newest message that it answered was *sent*
     outbid: Epoch = NOBODY  # a higher epoch that it promised
     stored: bool = False  # holds the image that this reign made
+    generation: int = 0  # of the configuration under which it acked this epoch last
+    joiner: bool = False  # counts for nothing before it holds the entry
 
     def enlist(self) -> None:
         """Start over on a new reign."""
         self.acked, self.heard, self.outbid, self.stored = NOWHERE, NEVER, NOBODY, False
+        self.generation = 0
         self.begin, self.position = None, None
         self.drop()
 

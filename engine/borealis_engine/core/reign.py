@@ -4,13 +4,17 @@ Rules that live here: D is what four members acked, and nothing below the entry'
 the next append, and alone, if none goes out within ANNOUNCE_S, to members that feed readers; the lease runs from the
 time of *sending* of what four members answered. No work is done per record, and what is kept in memory is bounded by
 the window.
+
+While a member is replaced, "four" means four of the old six and four of the new (`quorum`), and who joins begins only
+once four of the old six have acked under the joint configuration: from then on nobody who knows only an older one can
+decide anything, and the joiner's promise is no lower than any that four of them gave before.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.contract.volume import Epoch, Lsn, VolumeConfig
 from borealis_engine.core.effects import DurableAdvanced, Elected, ImageExtent, Reconnect, SendTo, WriterEffect
 from borealis_engine.core.errors import Misuse
 from borealis_engine.core.history import common_point
@@ -28,11 +32,12 @@ from borealis_engine.core.messages import (
     Refused,
     Solicit,
 )
-from borealis_engine.core.peer import Peer, Stage
-from borealis_engine.core.quorum import blocks, covered, covered_time
+from borealis_engine.core.peer import NEVER, Peer, Stage
+from borealis_engine.core.quorum import blocks, covered, covered_time, elects, joiner, sixes
 from borealis_engine.core.window import Window
 
 RETRY_S: Final = 0.5  # seconds after which an unanswered Solicit is repeated
+ADOPT_S: Final = 0.05  # seconds that a member has to adopt a configuration that it was told
 PIECE: Final = 256 * 1024  # bytes of one append to a member that is behind
 IN_FLIGHT: Final = 8 * 1024 * 1024  # bytes sent to a member and not acked
 LEASE_SHARE: Final = 0.8  # of the nodes' lease: ours ends first, and leaves time to stop PostgreSQL
@@ -56,6 +61,7 @@ class Reign:
         *,
         epoch: Epoch,
         owner: str,
+        config: VolumeConfig,
         peers: list[Peer],
         emit: Callable[[WriterEffect], None],
         lease: float,
@@ -67,7 +73,9 @@ class Reign:
         self.window = Window(NOWHERE, limit)
         self.deposed: Deposed | None = None
         self.announce_at: float | None = None  # when D goes out alone unless an append takes it along
-        self._owner, self._peers, self._emit = owner, peers, emit
+        self._owner, self._emit = owner, emit
+        self._lease_held = NEVER  # until when the lease was held as the configuration changed
+        self._follow(config, peers)
         self._lease, self._limit = lease, limit
         self._image: ImageExtent | None = None  # if this reign made it
         self._zeros = 0
@@ -78,7 +86,10 @@ class Reign:
     @property
     def lease_until(self) -> float:
         """When the lease ends unless more answers come."""
-        return covered_time(peer.heard for peer in self._peers) + LEASE_SHARE * self._lease
+        heard = (
+            covered_time(p.heard if p.acked or not p.joiner else NEVER for p in peers) for peers in self._sixes_of_peers
+        )
+        return max(self._lease_held, min(heard) + LEASE_SHARE * self._lease)
 
     @property
     def room(self) -> int:
@@ -90,6 +101,31 @@ class Reign:
         self.history, self._zeros, self._image = history, zeros, image
         self.window = Window(history[-1].start, self._limit)
         self._join_waiting(now)
+
+    # --- configuration ------------------------------------------------------------------------------------------
+
+    def configure(self, config: VolumeConfig, peers: list[Peer], now: float) -> None:
+        """Go on under another configuration, with its peers: D stays, and moves on by its quorums only.
+
+        The lease that the older quorum has given stays too: any later election meets that quorum, and has to wait.
+        """
+        self._lease_held = self.lease_until
+        gone = [peer for peer in self._peers if peer not in peers]
+        self._follow(config, peers)
+        for peer in gone:
+            self.disconnected(peer, now)
+        self._count(now)
+
+    def _follow(self, config: VolumeConfig, peers: list[Peer]) -> None:
+        self._generation, self._sixes, self._peers = config.generation, sixes(config), peers
+        self._sixes_of_peers = tuple([peer for peer in peers if peer.id in six] for six in self._sixes)
+        for peer in peers:
+            peer.joiner = peer.id == joiner(config)
+
+    @property
+    def _in_force(self) -> bool:
+        """Whether four of the old six have acked this epoch under the configuration, so that no older one decides."""
+        return elects(self._sixes[:1], [p.id for p in self._peers if p.generation >= self._generation])
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -123,6 +159,8 @@ class Reign:
         """Send Begin, unless a donor is needed and none is there yet: then again when one is."""
         if not self.history or peer.stage is not Stage.PROMISED or peer.position is None:
             return
+        if peer.joiner and not self._in_force:
+            return
         start = self.history[-1].start
         common = common_point(peer.position.history, peer.position.flush, self.history)
         if common is None and peer.stored and self._image is not None:
@@ -145,8 +183,9 @@ class Reign:
         self._emit(SendTo(member=peer.id, message=peer.begin))
 
     def _donor(self) -> Peer | None:
-        """The member that streams and holds most."""
-        able = [p for p in self._peers if p.connected and p.stage is Stage.STREAMING and p.acked >= self.window.start]
+        """The member that streams and holds most; not one that is joining itself."""
+        streaming = [p for p in self._peers if p.connected and p.stage is Stage.STREAMING and not p.joiner]
+        able = [p for p in streaming if p.acked >= self.window.start]
         return max(able, key=lambda peer: peer.acked, default=None)
 
     # --- messages -----------------------------------------------------------------------------------------------
@@ -203,14 +242,18 @@ class Reign:
             self.solicit(peer, now)
         elif refused.reason is Reason.UNKNOWN and peer.stage is Stage.JOINING:
             peer.stage, peer.asked_at = Stage.OUT, now
+        elif refused.reason is Reason.CONFIG and refused.generation == self._generation and peer.stage is not Stage.OUT:
+            self.solicit(peer, now)  # what was under way as the generation changed is refused: go on where it stands
+            self.disconnected(peer, now)
         elif refused.reason in (Reason.UNFIT, Reason.CONFIG):
-            peer.stage, peer.asked_at = Stage.OUT, now
+            peer.stage = Stage.OUT
+            peer.asked_at = now if refused.reason is Reason.UNFIT else now - RETRY_S + ADOPT_S
             self.disconnected(peer, now)
 
     def _outbid(self, peer: Peer, promised: Epoch) -> None:
         peer.outbid, peer.stage = promised, Stage.OUT
         lost = [p for p in self._peers if p.outbid]
-        if blocks(len(lost)):
+        if blocks(self._sixes, [p.id for p in lost]):
             names = ", ".join(f"{p.id} promised {p.outbid}" for p in lost)
             self.deposed = Deposed(reason=f"epoch {self.epoch} is outbid: {names}", fenced=True)
 
@@ -232,9 +275,12 @@ class Reign:
                 self._pump(peer, now)
 
     def _covered(self) -> Lsn:
-        """What four members hold; who ends below the entry's start does not hold it (Raft, figure 8)."""
-        start = self.history[-1].start
-        return Lsn(covered(peer.acked for peer in self._peers if peer.acked >= start))
+        """What four members of each six hold; who ends below the entry's start does not hold it (Raft, figure 8)."""
+        start, sixes = self.history[-1].start, self._sixes_of_peers
+        durable = covered(peer.acked for peer in sixes[0] if peer.acked >= start)
+        if len(sixes) > 1:
+            durable = min(durable, covered(peer.acked for peer in sixes[1] if peer.acked >= start))
+        return Lsn(durable)
 
     def announce(self) -> None:
         """Tell D to the members in step that feed readers and have not heard it; others hear it later."""

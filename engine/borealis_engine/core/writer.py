@@ -40,6 +40,7 @@ from borealis_engine.core.peer import Peer
 from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
 from borealis_engine.core.slowness import Standing, judge
+from borealis_engine.core.standing import is_news, news, told
 from borealis_engine.core.tail import LogEnd, Scan
 
 TICK_S: Final = 0.1  # seconds
@@ -55,11 +56,13 @@ class Writer:
         """Campaign at once. `scan` finds the last record end of a log's tail; `window` bounds memory, in bytes."""
         self.config = config
         self._owner, self._lease, self._scan, self._limit = owner, lease, scan, window
-        self._peers = {member.id: Peer(id=member.id) for member in config.members}
+        self._peers = {member.id: Peer(id=member.id) for member in config.everyone}
         self._effects: list[WriterEffect] = []
-        self._campaign = Campaign(owner=owner, peers=self._peers, emit=self._effects.append, now=now)
+        emit = self._effects.append
+        self._campaign = Campaign(owner=owner, config=config, peers=self._peers, emit=emit, now=now)
         self._recovery: Recovery | None = None
         self._reign: Reign | None = None
+        self.won_under = config  # the configuration whose quorum elected, if one did
         self._image = ""  # made by this reign
         self._image_extent: ImageExtent | None = None
         self._established = False
@@ -112,7 +115,9 @@ class Writer:
 
     def connected(self, member: MemberId, now: float) -> None:
         """A connection to `member` is there; an older one counts as gone."""
-        peer = self._peers[member]
+        peer = self._peers.get(member)
+        if peer is None:
+            return  # the configuration has it no more, or not yet
         self.disconnected(member, now)
         peer.connected = True
         peer.stream += 1
@@ -125,8 +130,8 @@ class Writer:
 
     def disconnected(self, member: MemberId, now: float) -> None:
         """The connection to `member` is gone."""
-        peer = self._peers[member]
-        if not peer.connected:
+        peer = self._peers.get(member)
+        if peer is None or not peer.connected:
             return
         peer.connected = False
         peer.drop()
@@ -139,20 +144,22 @@ class Writer:
 
     def receive(self, member: MemberId, envelope: Envelope, now: float) -> None:
         """Take a message from the connection to `member`."""
-        peer = self._peers[member]
-        if self._over or not peer.connected:
+        peer = self._peers.get(member)
+        if peer is None or self._over or not peer.connected:
             return
         if envelope.sender != member:
             self._effects.append(Reconnect(member=member, reason=f"{envelope.sender} answers at its address"))
             return
         message = envelope.message
         if type(message) is Ack and self._reign is not None:
+            if message.epoch == self._reign.epoch:
+                peer.generation = envelope.generation
             self._reign.acknowledged(peer, message, now)
             if not self._established:
                 self._settle(self._reign, now)
             return
         if isinstance(message, Refused) and message.reason is Reason.CONFIG:
-            self._learn(message.config)
+            self._learn(peer, message)
         if self._reign is None:
             self._campaign.receive(peer, message, now)
             if self._campaign.stage is CampaignStage.WON:
@@ -176,7 +183,7 @@ class Writer:
 
     def image_stored(self, member: MemberId, now: float) -> None:
         """`member` answered ImageStored to the upload (not needed if that came through `receive`)."""
-        if self._reign is not None and not self._over:
+        if self._reign is not None and not self._over and member in self._peers:
             self._reign.stored(self._peers[member], now)
 
     def resign(self, now: float) -> None:
@@ -190,9 +197,28 @@ class Writer:
         self._ticked = now
 
     def configure(self, config: VolumeConfig) -> None:
-        """Keep the higher configuration (the members stay the same six in this version)."""
-        if config.version > self.config.version:
-            self.config = config
+        """Keep the higher configuration, and go on under it: no election is needed.
+
+        Whoever it has no more is forgotten, whoever is new is connected to by the shell. D never recedes, and
+        moves on only by the quorums of the new configuration. The members are told too: each may be the last to learn.
+        """
+        if not is_news(config, self.config):
+            return
+        risen = config.generation > self.config.generation
+        self.config, now = config, self._ticked
+        wanted = {member.id: Peer(id=member.id) for member in config.everyone}
+        for gone in [id for id in self._peers if id not in wanted]:
+            self.disconnected(gone, now)
+            del self._peers[gone]
+        for id, peer in wanted.items():
+            self._peers.setdefault(id, peer)
+        if risen:  # a member that adopts it before the next append arrives need not refuse that
+            connected = [peer.id for peer in self._peers.values() if peer.connected]
+            self._effects += [SendTo(member=id, message=news(config)) for id in connected]
+        self._campaign.configure(config)
+        if self._reign is not None:
+            self._reign.configure(config, list(self._peers.values()), now)
+            self._settle(self._reign, now)
 
     def tick(self, now: float) -> None:
         """Do what is due; call at `next_deadline()` or more often."""
@@ -233,13 +259,14 @@ class Writer:
 
     def _win(self, now: float) -> None:
         """Four promises: the epoch is ours alone. Find its log."""
-        promises = dict(self._campaign.promises)
+        promises, self.won_under = dict(self._campaign.promises), self.config
         self._won_at = now
         for peer in self._peers.values():
             peer.enlist()
         self._reign = Reign(
             epoch=self.epoch,
             owner=self._owner,
+            config=self.config,
             peers=list(self._peers.values()),
             emit=self._effects.append,
             lease=self._lease,
@@ -249,7 +276,7 @@ class Writer:
             self._peers[member].heard = self._campaign.asked[member]
             if self._peers[member].connected:
                 self._reign.promised(self._peers[member], position, now)
-        donor = choose_donor(promises)
+        donor = choose_donor(self._campaign.voters)
         if donor is None:
             self._effects.append(NeedImage(epoch=self.epoch))
         elif not self._peers[donor].connected:
@@ -313,11 +340,13 @@ class Writer:
         self._peers[member].connected = False
         self._peers[member].drop()
 
-    def _learn(self, text: str) -> None:
-        try:
-            config = VolumeConfig.from_json(text)
-        except (KeyError, TypeError, ValueError):
+    def _learn(self, peer: Peer, refused: Refused) -> None:
+        """Take a member's configuration if it is higher; tell it ours if that is: nobody needs the API to learn it."""
+        config = told(refused)
+        if config is None or config.cluster_uid != self.config.cluster_uid:
             return
         if config.version > self.config.version:
-            self.config = config
             self._effects.append(ConfigLearned(config=config))
+            self.configure(config)
+        elif config.generation < self.config.generation:
+            self._effects.append(SendTo(member=peer.id, message=news(self.config)))

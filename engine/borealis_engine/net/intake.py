@@ -1,7 +1,8 @@
 """What a storage node fetches from its peers: images, and log that it pulls to catch up; in the event loop.
 
 Invariant: an image is reported to the node only when it is whole, right and durable; pulled log goes through the
-node, in order, and waits while the disk is behind.
+node, in order, from several peers at once (`core.sourcing`), and waits while the disk is behind; what a donor does not
+give is asked of another.
 """
 
 import asyncio
@@ -11,11 +12,13 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
-from borealis_engine.contract.volume import Lsn, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Member, MemberId, VolumeConfig
 from borealis_engine.core.effects import CancelPull, LoadImage, Pull, PullImage
-from borealis_engine.core.messages import ImageData, Reason
+from borealis_engine.core.messages import ImageData, LogData, Reason
+from borealis_engine.core.sourcing import Ask, Sourcing, donors
+from borealis_engine.net.dial import converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
-from borealis_engine.net.requests import get_image, read_log
+from borealis_engine.net.requests import get_image, read_on
 from borealis_engine.store.errors import ImageUnknown, StoreError
 from borealis_engine.store.images import Upload
 from borealis_engine.store.member import Store
@@ -28,6 +31,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BACKLOG = 16 << 20  # bytes waiting for the disk before pulling pauses
+
+
+class Transfer:
+    """One range of log that is pulled."""
+
+    def __init__(self, pull: Pull, sourcing: Sourcing) -> None:
+        self.pull = pull
+        self.sourcing = sourcing
+        self.moved = asyncio.Event()  # there may be something to ask for
+        self.lanes: dict[MemberId, asyncio.Queue[Ask | None]] = {}  # what each donor is asked for; None: no more
 
 
 class Intake:
@@ -88,14 +101,18 @@ class Intake:
 
     # --- pulls ---------------------------------------------------------------------------------------------------
 
-    async def _fetch(self, image: str, donor: MemberId) -> None:
+    async def _fetch(self, image: str, first: MemberId) -> None:
+        """Ask one member after the other until one gives the image."""
         shell = self._shell
         try:
-            async with aclosing(get_image(shell.endpoint, self._member(donor), image)) as pieces:
-                await self._write(image, pieces)
-        except (NetError, ImageUnknown) as error:
-            self._learn(error)
-            log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
+            for donor in donors(shell.node.config, shell.node.member, first):
+                try:
+                    async with aclosing(get_image(shell.endpoint, self._member(donor), image)) as pieces:
+                        await self._write(image, pieces)
+                    return
+                except (NetError, ImageUnknown) as error:
+                    self._learn(error)
+                    log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
             shell.input(lambda now: shell.node.image_failed(image, now))
         except StoreError as error:
             shell.fail(error)
@@ -116,27 +133,63 @@ class Intake:
         self._pulls.pop(effect.token, None)
 
     async def _pull(self, effect: Pull) -> None:
-        shell, end = self._shell, effect.start
+        """Read from several members at once; the pull failed once nobody is left who would give what is missing."""
+        shell, node = self._shell, self._shell.node
+        asked = donors(node.config, node.member, effect.donor)
+        transfer = Transfer(effect, Sourcing(start=effect.start, upto=effect.upto, donors=asked))
         log.info("pulling log up to %d", effect.upto, extra={"peer": effect.donor, "lsn": effect.start})
+        async with asyncio.TaskGroup() as lanes:
+            while not transfer.sourcing.done and not transfer.sourcing.hopeless:
+                transfer.moved.clear()
+                for ask in transfer.sourcing.asks():
+                    if ask.donor in transfer.lanes:
+                        transfer.lanes[ask.donor].put_nowait(ask)
+                    else:
+                        transfer.lanes[ask.donor] = asyncio.Queue()
+                        transfer.lanes[ask.donor].put_nowait(ask)
+                        lanes.create_task(self._lane(transfer, ask.donor))
+                await transfer.moved.wait()
+            for queue in transfer.lanes.values():
+                queue.put_nowait(None)
+        self._pulls.pop(effect.token, None)
+        if not transfer.sourcing.done:
+            shell.input(lambda now: node.pull_failed(effect.token, now))
+
+    async def _lane(self, transfer: "Transfer", donor: MemberId) -> None:
+        """Read from one member, on one connection, what it is asked for, until that is all or it fails."""
+        queue, failed = transfer.lanes[donor], True
         try:
-            donor = self._member(effect.donor)
-            source = read_log(shell.endpoint, donor, start=effect.start, upto=effect.upto, epoch=effect.epoch)
-            async with aclosing(source) as pieces:
-                async for piece in pieces:
-                    shell.input(partial(shell.node.pulled, effect.token, piece.lsn, piece.data))
-                    end = Lsn(piece.lsn + len(piece.data))
-                    shell.meters.pulled(len(piece.data))
-                    if shell.node.backlog > BACKLOG:
-                        await asyncio.get_running_loop().run_in_executor(None, shell.wait_for_disk, BACKLOG)
+            member = self._member(donor)
+            async with converse(self._shell.endpoint, member) as conversation:
+                while (ask := await queue.get()) is not None:
+                    source = read_on(conversation, member, start=ask.start, upto=ask.upto, epoch=transfer.pull.epoch)
+                    async with aclosing(source) as pieces:
+                        async for piece in pieces:
+                            await self._arrived(transfer, donor, piece)
+                    transfer.sourcing.ended(donor)
+                    transfer.moved.set()
+            failed = False
         except NetError as error:
             self._learn(error)
-            log.warning("pulling log failed: %s", error, extra={"peer": effect.donor, "lsn": end})
-        self._pulls.pop(effect.token, None)
-        if end < effect.upto:
-            shell.input(lambda now: shell.node.pull_failed(effect.token, now))
+            log.warning("pulling log failed: %s", error, extra={"peer": donor, "lsn": transfer.sourcing.at})
+        finally:
+            if failed:
+                transfer.sourcing.ended(donor, failed=True)
+                transfer.moved.set()
+
+    async def _arrived(self, transfer: "Transfer", donor: MemberId, piece: LogData) -> None:
+        """Hand on what has become whole, and wait while the disk is behind."""
+        shell, at = self._shell, transfer.sourcing.at
+        ready = transfer.sourcing.arrived(donor, piece.lsn, piece.data)
+        shell.meters.pulled(len(piece.data))
+        if ready:
+            shell.input(partial(shell.node.pulled, transfer.pull.token, at, ready))
+            transfer.moved.set()
+            if shell.node.backlog > BACKLOG:
+                await asyncio.get_running_loop().run_in_executor(None, shell.wait_for_disk, BACKLOG)
 
     def _member(self, id: MemberId) -> Member:
-        for member in self._shell.node.config.members:
+        for member in self._shell.node.config.everyone:
             if member.id == id:
                 return member
         raise Disconnected(f"member {id} is not in the configuration")

@@ -1,4 +1,4 @@
-"""The client side of the log protocol: one standing connection to every member of the volume.
+"""The client side of the log protocol: one standing connection to every member of the volume, and to who is joining.
 
 It reconnects for as long as it runs, follows addresses as configurations change, and adopts a higher configuration
 that a node sends with a refusal. Invariant: for each member the listener hears connected, then messages, then
@@ -118,7 +118,7 @@ class Members:
 
     def member(self, id: MemberId) -> Member:
         """Give the member of that id; Disconnected if the configuration has none."""
-        for member in self._config.members:
+        for member in self._config.everyone:
             if member.id == id:
                 return member
         raise Disconnected(f"member {id} is not in generation {self._config.generation}")
@@ -145,7 +145,7 @@ class Members:
 
     def _follow(self) -> None:
         """Make the lines those of the configuration: gone and moved ones end, new ones begin."""
-        wanted = {member.id: member for member in self._config.members}
+        wanted = {member.id: member for member in self._config.everyone}
         for id, line in list(self._lines.items()):
             if wanted.get(id) is None or wanted[id].address != line.member.address:
                 self._lines.pop(id).end()

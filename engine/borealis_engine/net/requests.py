@@ -6,6 +6,7 @@ an error.
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from typing import TypeVar
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member
@@ -21,7 +22,7 @@ from borealis_engine.core.messages import (
     Subscribe,
 )
 from borealis_engine.net.channel import Endpoint
-from borealis_engine.net.dial import converse
+from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import Disconnected
 
 M = TypeVar("M", bound=Message)
@@ -34,18 +35,29 @@ async def read_log(
     endpoint: Endpoint, member: Member, *, start: Lsn, upto: Lsn, epoch: Epoch
 ) -> AsyncGenerator[LogData, None]:
     """Give the log from `start` to `upto` in contiguous pieces, as far as the node holds it (may end early)."""
+    async with (
+        converse(endpoint, member) as conversation,
+        aclosing(read_on(conversation, member, start=start, upto=upto, epoch=epoch)) as pieces,
+    ):
+        async for piece in pieces:
+            yield piece
+
+
+async def read_on(
+    conversation: Conversation, member: Member, *, start: Lsn, upto: Lsn, epoch: Epoch
+) -> AsyncGenerator[LogData, None]:
+    """Do the same on a connection that is there, for one of several requests."""
     at = start
-    async with converse(endpoint, member) as conversation:
-        await conversation.send(Read(epoch=epoch, start=start, upto=upto))
-        while True:
-            piece = _expect(await conversation.receive(), LogData)
-            if piece.lsn != at or piece.lsn + len(piece.data) > upto:
-                raise Disconnected(f"{member.name} sent log at {piece.lsn} where {at} belongs")
-            at = Lsn(at + len(piece.data))
-            if piece.data:
-                yield piece
-            if piece.last:
-                return
+    await conversation.send(Read(epoch=epoch, start=start, upto=upto))
+    while True:
+        piece = _expect(await conversation.receive(), LogData)
+        if piece.lsn != at or piece.lsn + len(piece.data) > upto:
+            raise Disconnected(f"{member.name} sent log at {piece.lsn} where {at} belongs")
+        at = Lsn(at + len(piece.data))
+        if piece.data:
+            yield piece
+        if piece.last:
+            return
 
 
 async def read_log_bytes(endpoint: Endpoint, member: Member, *, start: Lsn, upto: Lsn, epoch: Epoch) -> bytes:

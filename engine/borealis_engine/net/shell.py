@@ -21,6 +21,7 @@ from typing import Any, Final, ParamSpec, TypeAlias, assert_never, cast
 from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Lsn, VolumeConfig
 from borealis_engine.core.effects import (
+    Adopt,
     CancelPull,
     Close,
     Conn,
@@ -65,7 +66,7 @@ BACKLOG_LOW: Final = 8 << 20
 HANG_S: Final = 0.1  # a connection whose reader is in the disk for longer gets another reader
 
 P = ParamSpec("P")
-Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage  # what waits for a disk or a peer
+Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage | Adopt  # what waits for a disk or a peer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +95,8 @@ class Shell:
         self._handed: _Handed | None = None
         self._taken = False  # whether anything went the short way in the library lately
         self.lock = self._make_lock()
-        self.changed = threading.Condition(
-            cast(threading.Lock, self.lock)
-        )  # what readers may read, the backlog, or the node's service
+        self._adopting = threading.Lock()  # one configuration after the other; taken before `lock`
+        self.changed = threading.Condition(cast(threading.Lock, self.lock))  # what may be read, backlog, or service
         self.cuts = 0  # truncations so far
         self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")  # for the event loop
         self._fill_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
@@ -270,6 +270,10 @@ class Shell:
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Adopt a higher configuration of this cluster, durably; give the one in force."""
+        with self._adopting:
+            return self._adopt(config)
+
+    def _adopt(self, config: VolumeConfig) -> VolumeConfig:
         known = self.node.config
         if config.cluster_uid == known.cluster_uid and config.version > known.version:
             if self.store is not None:
@@ -277,6 +281,7 @@ class Shell:
                     self.store.remember_volume(config.to_json())
                 except StoreError as error:
                     self.fail(error)
+                    return known
             self.input(lambda now: self.node.configure(config))
             log.info(
                 "adopted a volume configuration", extra={"generation": config.generation, "revision": config.revision}
@@ -302,7 +307,7 @@ class Shell:
                             self.meters.refused(message.reason)
                         if conn in self._streams:
                             self._streams[conn].send(message)
-                    case Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage():
+                    case Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage() | Adopt():
                         left.append(effect)
                     case _:
                         self._carry_out_rare(effect)
@@ -326,7 +331,7 @@ class Shell:
             case OutOfService(reason=reason):
                 log.error("out of service: %s", reason)
                 self.changed.notify_all()  # feeds close: a reader must not take this node's last D for the volume's
-            case Send() | Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage():
+            case Send() | Persist() | StoreImage() | ServeLog() | ServeFeed() | ServeImage() | Adopt():
                 raise AssertionError(f"{effect} is carried out elsewhere")
             case _:
                 assert_never(effect)
@@ -343,6 +348,8 @@ class Shell:
             match effect := pending.popleft():
                 case Persist():
                     pending.extend(self._persist(effect, conn))
+                case Adopt(config=config):
+                    self.configure(config)  # before this connection's next message is taken
                 case StoreImage():
                     self._uploads.take(effect)
                 case ServeLog() | ServeFeed() | ServeImage():

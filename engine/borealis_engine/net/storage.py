@@ -94,6 +94,8 @@ class StorageNode:
     @property
     def state(self) -> StorageState:
         """Say what the node is now."""
+        if self.node.retired:
+            return StorageState.RETIRED
         if not self.fit:
             return StorageState.DISK_LOST if self._lost else StorageState.FAILED
         if not self.node.durable.history:

@@ -1,7 +1,7 @@
 """Histories and quorums: what they say is compared with what the bytes say."""
 
 import pytest
-from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.contract.volume import Epoch, Lsn, MemberId
 from borealis_engine.core.history import common_point, epoch_of, extend, held
 from borealis_engine.core.messages import History, Reign
 from borealis_engine.core.quorum import blocks, covered, covered_time, elects
@@ -80,7 +80,8 @@ def test_covered_is_on_four_and_no_more_is(values: list[int]) -> None:
 
 @pytest.mark.parametrize("count", range(7))
 def test_quorums_of_six(count: int) -> None:
-    assert elects(count) is (count >= 4)
-    assert blocks(6 - count) is not elects(count)
+    six = [MemberId(f"m{i}") for i in range(6)]
+    assert elects((frozenset(six),), six[:count]) is (count >= 4)
+    assert blocks((frozenset(six),), six[count:]) is not elects((frozenset(six),), six[:count])
     assert covered([9] * count) == (9 if count >= 4 else 0)
     assert covered_time([9.0] * count) == (9.0 if count >= 4 else float("-inf"))

@@ -3,7 +3,7 @@
 It campaigns when told to, writes while it reigns, and starts over as a new identity when it is deposed or crashes.
 """
 
-from borealis_engine.contract.volume import Lsn, MemberId
+from borealis_engine.contract.volume import Lsn, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
 from borealis_engine.core.effects import (
     ConfigLearned,
@@ -19,10 +19,11 @@ from borealis_engine.core.effects import (
     WriterEffect,
 )
 from borealis_engine.core.testing import wal
+from borealis_engine.core.testing.blob import pack
 from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.setting import Setting
-from borealis_engine.core.testing.storage import Storage, pack
+from borealis_engine.core.testing.storage import Storage
 from borealis_engine.core.writer import Writer
 
 WINDOW = 8 * 1024  # bytes: small, so that members fall out of it
@@ -78,8 +79,7 @@ class Agent:
                 now=self.clock.now,
                 window=WINDOW,
             )
-            for member in self._nodes:
-                self._connect(member, self._life)
+            self._follow()
             self._tick(self._life)
 
     def crash(self) -> None:
@@ -104,10 +104,35 @@ class Agent:
             link.close()
         self._links, self._members = {}, {}
 
+    def configure(self, config: VolumeConfig) -> None:
+        """Keep the higher configuration, as the agent does."""
+        if config.version > self.config.version:
+            self.config = config
+            if self.writer is not None:
+                self.writer.configure(config)
+                self._follow()
+                self._drain()
+
     # --- connections ---------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Have connections to the members of the configuration, and to no others."""
+        wanted = [member.id for member in self.config.everyone]
+        for gone in [member for member in self._links if member not in wanted]:
+            self._hang_up(gone)
+        for member in wanted:
+            self._connect(member, self._life)
+
+    def _hang_up(self, member: MemberId) -> None:
+        link = self._links.get(member)
+        if link is not None:
+            link.close()
+            self.lost(link)
 
     def _connect(self, member: MemberId, life: int) -> None:
         if self.writer is None or life != self._life or member in self._links:
+            return
+        if all(member != known.id for known in self.config.everyone):
             return
         link = self._network.connect(self, self._nodes[member])
         if link is None:
@@ -164,7 +189,7 @@ class Agent:
             case SendTo(member=member, message=message):
                 self._send(member, message)
             case DurableAdvanced(lsn=lsn):
-                self._oracle.durable(self.owner, writer.epoch, lsn)
+                self._oracle.durable(self.owner, writer.epoch, lsn, writer.config)
             case Elected(epoch=epoch, history=history, end=end):
                 self._world.note(self.name, "elected", epoch, end)
                 self._oracle.elected(epoch, history, end, now=self._world.now)
@@ -174,10 +199,7 @@ class Agent:
             case NeedImage():
                 self._world.after(0.2 * self._world.random.random(), self._make_image, self._life)
             case Reconnect(member=member):
-                link = self._links.get(member)
-                if link is not None:
-                    link.close()
-                    self.lost(link)
+                self._hang_up(member)
             case Fenced(reason=reason) | LeaseLost(reason=reason):
                 self._world.note(self.name, type(effect).__name__, reason)
                 self.reigning = False
@@ -189,10 +211,12 @@ class Agent:
                 self._world.note(self.name, "waits:", reason)
             case ConfigLearned(config=config):
                 self.config = config
+                self._follow()
 
     def _send(self, member: MemberId, message: m.Message) -> None:
-        if isinstance(message, m.Begin):
-            self._oracle.began(self.owner, message.epoch, message.history, self.config.generation)
+        writer = self.writer
+        if isinstance(message, m.Begin) and writer is not None:
+            self._oracle.began(self.owner, message.epoch, message.history, writer.won_under)
         link = self._links.get(member)
         if link is not None:
             link.to_server(m.Envelope(self.config.generation, self.owner, member, message))
@@ -209,7 +233,7 @@ class Agent:
         self.writer.image_made(image, extent, self.clock.now)
         self._drain()
         self._image = (image, pack(extent))
-        for member in self._nodes:
+        for member in list(self._links):
             self._upload(member)
 
     def _upload(self, member: MemberId) -> None:

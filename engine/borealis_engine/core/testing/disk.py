@@ -2,7 +2,7 @@
 
 from random import Random
 
-from borealis_engine.contract.volume import Lsn
+from borealis_engine.contract.volume import Lsn, VolumeConfig
 from borealis_engine.core.effects import ImageExtent, Persist
 from borealis_engine.core.journal import EMPTY, DurableState, Entered, Logged, Record, apply
 from borealis_engine.core.testing.oracle import Oracle
@@ -17,6 +17,7 @@ class Disk:
         self.log = bytearray()  # from state.start
         self.images: dict[str, ImageExtent] = {}
         self.writing: Persist | None = None
+        self.config: VolumeConfig | None = None  # as remembered
         self.oracle = oracle
 
     def read(self, start: int, upto: int) -> bytes:

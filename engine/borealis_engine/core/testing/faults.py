@@ -5,6 +5,7 @@ All faults end at the time that the plan says; then the world has to recover by 
 
 from collections.abc import Callable
 from operator import itemgetter
+from random import Random
 
 from borealis_engine.core.testing.plan import FAULTS_S, Plan
 from borealis_engine.core.testing.scene import Scene
@@ -18,7 +19,7 @@ class Faults:
     def __init__(self, scene: Scene, plan: Plan) -> None:
         self.happened: list[int] = []  # their numbers
         self._world, self._network, self._until = scene.world, scene.network, plan.until
-        self._nodes, self._agents = scene.nodes, scene.agents
+        self._nodes, self._agents, self._operator = scene.nodes, scene.agents, scene.operator
         if plan.script:
             SCRIPTS[plan.script](scene)
         else:
@@ -33,11 +34,42 @@ class Faults:
         ]  # fmt: skip
         chosen = random.sample(kinds, random.randint(3, len(kinds)))
         drawn = [(random.uniform(0.1, FAULTS_S), random.choice(chosen)) for _ in range(random.randint(4, 14))]
+        if plan.seed % 2:
+            drawn += self._membership(Random(plan.seed))
         for number, (when, fault) in enumerate(sorted(drawn, key=itemgetter(0)), 1):
             if number not in plan.without and when < plan.until:
                 world.at(when, self._happen, number, fault)
         for agent in self._agents:
             world.at(random.uniform(0, 0.3), agent.promote)
+
+    def _membership(self, random: Random) -> list[tuple[float, Callable[[], None]]]:
+        """Every other schedule replaces members, up to three, one after the other."""
+        kinds = [self._lose, self._lose, self._drain]
+        drawn: list[tuple[float, Callable[[], None]]] = [
+            (random.uniform(0.1, FAULTS_S * 0.8), random.choice(kinds)) for _ in range(random.randint(1, 5))
+        ]
+        for fault in (self._operator_away, self._give_up, self._joiner):
+            if random.random() < 0.4:
+                drawn.append((random.uniform(0.3, FAULTS_S), fault))
+        return drawn
+
+    def _lose(self) -> None:
+        """A node is gone for good."""
+        self._operator.replace(lost=True)
+
+    def _drain(self) -> None:
+        """A node is replaced that lives, and lives on."""
+        self._operator.replace(lost=False)
+
+    def _give_up(self) -> None:
+        self._operator.give_up()
+
+    def _operator_away(self) -> None:
+        self._operator.crash(self._pause())
+
+    def _joiner(self) -> None:
+        """The newest node loses power."""
+        self._down(self._nodes[-1:])
 
     def _happen(self, number: int, fault: Callable[[], None]) -> None:
         self.happened.append(number)

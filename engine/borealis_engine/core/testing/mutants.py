@@ -4,12 +4,12 @@ A mutant replaces functions of the real state machines for the time of a block. 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from borealis_engine.contract.volume import Epoch, Lsn, MemberId
+from borealis_engine.contract.volume import Epoch, Generation, Lsn, MemberId, VolumeConfig
 from borealis_engine.core import campaign, custody, quorum, reign, writer
 from borealis_engine.core.effects import Conn, Send
 from borealis_engine.core.history import common_point
@@ -35,6 +35,8 @@ from borealis_engine.core.serving import Serving
 from borealis_engine.core.steady import Steady
 from borealis_engine.core.tail import LogEnd
 from borealis_engine.core.tenure import Tenure
+from borealis_engine.core.testing.operator import Operator
+from borealis_engine.core.testing.storage import Storage
 from borealis_engine.core.watermark import Watermark
 
 
@@ -120,7 +122,7 @@ def _third(values: Any) -> int:
 
 
 def _cover_old_acks(self: reign.Reign) -> Lsn:
-    return Lsn(quorum.covered(peer.acked for peer in self._peers))
+    return Lsn(min(quorum.covered(peer.acked for peer in peers) for peers in self._sixes_of_peers))
 
 
 def _believe_anyone(self: Watermark, epoch: Any, lsn: Lsn, held: DurableState, now: float) -> None:
@@ -258,8 +260,42 @@ def _always(*_: object) -> bool:
     return True
 
 
-def _three(count: int) -> bool:
-    return count >= 3
+def _three(sixes: quorum.Sixes, agreed: Collection[MemberId]) -> bool:
+    return all(len(six.intersection(agreed)) >= 3 for six in sixes)
+
+
+# --- membership -----------------------------------------------------------------------------------------------------
+
+
+def _old_six(config: VolumeConfig) -> quorum.Sixes:
+    return quorum.sixes(config)[:1]
+
+
+def _new_six(config: VolumeConfig) -> quorum.Sixes:
+    return quorum.sixes(config)[-1:]
+
+
+def _nobody_joins(config: VolumeConfig) -> MemberId | None:
+    return None
+
+
+def _append_of_any_generation(self: Node, conn: Conn, envelope: Envelope, now: float) -> None:
+    if isinstance(envelope.message, Append):
+        envelope = envelope._replace(generation=self.config.generation)
+    _RECEIVE(self, conn, envelope, now)
+
+
+def _current_with_any_log(self: Node) -> bool:
+    return self._joining.active
+
+
+def _forget(self: Storage, config: VolumeConfig) -> None:
+    if config.version > self.node.config.version:
+        self.input(self.node.configure, config)
+
+
+def _as_if_current(joiner: Storage, generation: Generation) -> bool:
+    return True
 
 
 _Property: Final[Callable[..., Any]] = property
@@ -304,4 +340,31 @@ MUTANTS: Final = (
     Mutant(name="a lease longer than the nodes'", patches=((reign, "LEASE_SHARE", 1.5),)),
     Mutant(name="a lease that a restart forgets", patches=((Tenure, "__init__", _heard_nobody),)),
     Mutant(name="an epoch solicited twice", patches=((campaign.Campaign, "_solicit", _solicit_again),)),
+    Mutant(name="D by the old six alone while joint", patches=((reign, "sixes", _old_six),)),
+    Mutant(name="D by the new six alone while joint", patches=((reign, "sixes", _new_six),)),
+    Mutant(
+        name="elected by the old six alone while joint",
+        patches=((campaign, "sixes", _old_six), (reign, "sixes", _old_six)),
+    ),
+    Mutant(
+        name="elected by the new six alone while joint",
+        patches=((campaign, "sixes", _new_six), (reign, "sixes", _new_six)),
+    ),
+    Mutant(
+        name="a joiner counted before it has caught up",
+        patches=((campaign, "joiner", _nobody_joins), (reign, "joiner", _nobody_joins)),
+    ),
+    Mutant(
+        name="a joiner begins before its elders know of it",
+        patches=((reign.Reign, "_in_force", _Property(_always)),),
+    ),
+    Mutant(
+        name="a joiner current with any log",
+        patches=((Node, "catching_up", _Property(_current_with_any_log)),),
+    ),
+    Mutant(
+        name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)
+    ),
+    Mutant(name="the generation of an append ignored", patches=((Node, "receive", _append_of_any_generation),)),
+    Mutant(name="a configuration that a restart forgets", patches=((Storage, "configure", _forget),)),
 )

@@ -5,10 +5,10 @@ Nothing here asks the state machines; it reads effects and disks. A violation na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from borealis_engine.contract.volume import WRITE_QUORUM
+from borealis_engine.contract.volume import WRITE_QUORUM, MemberId, VolumeConfig
 from borealis_engine.core.messages import History
 from borealis_engine.core.testing import wal
 from borealis_engine.core.testing.violation import require
@@ -22,9 +22,13 @@ class Oracle:
     """Keeps the log that was acknowledged (`truth`, whole records from wal.BASE on) and compares everything with it."""
 
     def __init__(self) -> None:
-        self.disks: Mapping[str, Disk] = {}
+        self.disks: dict[MemberId, Disk] = {}
         self.agents: Sequence[Agent] = ()
-        self.generation = 0  # of the nodes' configuration
+        self._configs: dict[int, VolumeConfig] = {}  # all that ever were in force, by generation
+        self._left = 0  # no generation below it may acknowledge anything
+        self._established = 0  # newest epoch
+        self._begun: dict[int, int] = {}  # generation in which each epoch was won
+        self.replaced = 0  # members
         self.truth = bytearray()
         self.image = ""
         self.elections = 0
@@ -41,21 +45,60 @@ class Oracle:
         """End of the truth."""
         return wal.BASE + len(self.truth)
 
+    # --- the membership ---------------------------------------------------------------------------------------------
+
+    def configured(self, config: VolumeConfig) -> None:
+        """The configuration was swapped: a joiner that became a member must be as good as any."""
+        before = self._configs.get(config.generation - 1)
+        self._configs[config.generation] = config
+        if before is None or before.joining is None or before.joining.member not in config.members:
+            return
+        joiner, generation = before.joining.member.id, before.generation
+        self._left = generation
+        self.replaced += 1
+        adopted = "a joint configuration is left when four old members have adopted it"
+        self._four(_ids(before)[0], lambda _, d: d.config is not None and d.config.generation >= generation, adopted)
+        whole = "what was acknowledged is on four of the new six"
+        self._four(_ids(config)[0], lambda _, d: bytes(d.log[: len(self.truth)]) == self.truth, whole)
+        older = max((epoch for epoch, won in self._begun.items() if won < generation), default=0)
+        promised = self.disks[joiner].state.promised
+        require(promised >= older, "a joiner has promised what its elders have", joiner, promised, older)
+
+    def _counts(self, config: VolumeConfig, id: MemberId, disk: Disk) -> bool:
+        """Who is joining counts once it holds the entry of the newest reign."""
+        return config.joining is None or config.joining.member.id != id or disk.state.epoch >= self._established > 0
+
+    def _quorum(
+        self, config: VolumeConfig, holds: Callable[[MemberId, Disk], bool], rule: str, *details: object
+    ) -> None:
+        for six in _ids(config):
+            self._four(six, holds, rule, *details)
+
+    def _four(self, six: set[MemberId], holds: Callable[[MemberId, Disk], bool], rule: str, *details: object) -> None:
+        have = [id[-2:] for id, disk in self.disks.items() if id in six and holds(id, disk)]
+        require(len(have) >= WRITE_QUORUM, rule, *details, have)
+
     # --- what owners do -------------------------------------------------------------------------------------------
 
     def image_made(self, image: str, log: bytes) -> None:
         """Somebody made an image 0."""
         self._images[image] = log
 
-    def began(self, owner: str, epoch: int, history: History, generation: int) -> None:
+    def began(self, owner: str, epoch: int, history: History, config: VolumeConfig) -> None:
         """Somebody acts as the owner of an epoch."""
-        require(generation == self.generation, "only who knows the membership is elected", owner, generation)
+        known = self._configs.get(config.generation)
+        require(known == config, "only who knows the membership is elected", owner, config.generation)
         require(self._owners.setdefault(epoch, owner) == owner, "an epoch has one owner", epoch, owner)
         if epoch in self._histories:
             require(self._histories[epoch] == history, "an epoch has one start", epoch, history)
             return
-        promised = [d.name for d in self.disks.values() if d.state.promised >= epoch]
-        require(len(promised) >= WRITE_QUORUM, "four durable promises elect", epoch, promised)
+        self._quorum(
+            config,
+            lambda id, disk: disk.state.promised >= epoch and self._counts(config, id, disk),
+            "four durable promises elect",
+            epoch,
+        )
+        self._begun[epoch] = config.generation
         self._histories[epoch] = history
         self._written[epoch] = (history[-1].start, bytearray())
         self._pad(history)
@@ -90,12 +133,13 @@ class Oracle:
         serving = [a.owner for a in self.agents if a.reigning and a.lease_until > now]
         require(not serving, "one lease at a time", epoch, serving)
         self.elections += 1
+        self._established = max(self._established, epoch)
         self.image = self.image or history[0].image
         require(history[0].image == self.image, "a volume has one image", history[0].image, self.image)
         if epoch == max(self._histories):
             require(end >= self.end, "a new reign starts above all that was acknowledged", end, self.end)
 
-    def durable(self, owner: str, epoch: int, lsn: int) -> None:
+    def durable(self, owner: str, epoch: int, lsn: int, config: VolumeConfig) -> None:
         """A writer took D to `lsn`: whole records below are acknowledged."""
         require(self._highest.get(owner, (0, 0)) < (epoch, lsn), "D is monotone at its writer", owner, epoch, lsn)
         self._highest[owner] = (epoch, lsn)
@@ -106,8 +150,13 @@ class Oracle:
             return
         grown = self.content(history, start, lsn)
         require(len(grown) == lsn - start, "D covers only what was written", epoch, lsn)
-        holders = [d.name for d in self.disks.values() if d.read(start, lsn) == grown and d.state.start]
-        require(len(holders) >= WRITE_QUORUM, "D is on four disks", epoch, start, lsn, holders)
+        require(config.generation >= self._left, "a generation that was left acknowledges nothing", config.generation)
+        self._quorum(
+            config,
+            lambda id, disk: disk.state.start > 0 and disk.read(start, lsn) == grown,
+            "D is on four disks",
+            (epoch, start, lsn),
+        )
         whole = [end for end in wal.ends(start, grown) if end <= lsn]
         if whole:
             self.truth += grown[: whole[-1] - start]
@@ -143,3 +192,10 @@ class Oracle:
             require(bytes(disk.log[: len(self.truth)]) == self.truth, "the truth is everywhere", disk.name, state.flush)
             wanted = self.content(state.held, state.start, state.flush)
             require(bytes(disk.log) == wanted, "a log is what its owners wrote", disk.name)
+
+
+def _ids(config: VolumeConfig) -> list[set[MemberId]]:
+    """Of each of these sixes four must agree; counted here once more, so that the core is not asked."""
+    old = {member.id for member in config.members}
+    joining = config.joining
+    return [old] if joining is None else [old, {*old, joining.member.id} - {joining.replaces}]

@@ -1,6 +1,6 @@
 """A simulated reader: subscribes to any node and replays whole records up to D, as an agent's feed does."""
 
-from borealis_engine.contract.volume import Lsn
+from borealis_engine.contract.volume import Lsn, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
 from borealis_engine.core.testing import wal
 from borealis_engine.core.testing.network import Link
@@ -17,7 +17,7 @@ class Reader:
         *,
         name: str,
         setting: Setting,
-        nodes: list[Storage],
+        nodes: dict[MemberId, Storage],
     ) -> None:
         self.name = name
         self.replayed = wal.BASE
@@ -30,7 +30,7 @@ class Reader:
         self._connect()
 
     def _connect(self) -> None:
-        node = self._world.random.choice(self._nodes)
+        node = self._nodes[self._world.random.choice(self._config.members).id]
         self._link = self._network.connect(self, node)
         self._pending = b""
         if self._link is None:
@@ -54,11 +54,18 @@ class Reader:
     def _again(self) -> None:
         self._world.after(0.1 + 0.2 * self._world.random.random(), self._connect)
 
+    def configure(self, config: VolumeConfig) -> None:
+        """Keep the higher configuration."""
+        if config.version > self._config.version:
+            self._config = config
+
     def answer(self, link: Link, envelope: m.Envelope) -> None:
         """The node feeds, or refuses."""
         if link is not self._link:
             return
         message = envelope.message
+        if isinstance(message, m.Refused) and message.config:
+            self.configure(VolumeConfig.from_json(message.config))
         if not isinstance(message, m.Feed) or (message.history and message.history[-1].epoch < self._epoch):
             link.close()  # refused, or behind what is known here
             self.lost(link)

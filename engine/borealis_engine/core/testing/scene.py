@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.clockwork import Clockwork
 from borealis_engine.core.testing.network import Network
+from borealis_engine.core.testing.operator import Operator
 from borealis_engine.core.testing.storage import Storage
 
 
@@ -16,3 +17,4 @@ class Scene:
     network: Network
     nodes: list[Storage]
     agents: list[Agent]
+    operator: Operator

@@ -130,6 +130,25 @@ def _torn_entry(scene: Scene) -> None:
     world.at(NEVER, setattr, b, "busy", True)
 
 
+def _longer_log(scene: Scene) -> None:
+    """Two nodes hold much that A wrote in vain; C finds them, and two of the four that hold B's reign."""
+    world, (a, b), c, nodes = scene.world, _calm(scene), scene.agents[2], scene.nodes
+    _cut(scene, b, nodes[4:])
+    _cut(scene, c, nodes[:2])
+
+    def write_little() -> None:
+        b.busy = True
+        world.after(0.05, b.crash)
+
+    b.busy = False
+    a.promote()
+    world.at(1.0, _cut, scene, a, nodes[:4])
+    world.at(1.5, a.crash)
+    world.at(1.5, b.promote)
+    world.at(2.6, write_little)
+    world.at(2.7, c.promote)
+
+
 def _restart(scene: Scene) -> None:
     """All nodes lose power and come back within A's lease, and most of them hear B only."""
     world, (a, b) = scene.world, _calm(scene)
@@ -152,12 +171,79 @@ def _old_generation(scene: Scene) -> None:
     a.promote()
 
 
+# --- membership -----------------------------------------------------------------------------------------------------
+
+
+def _replace_first(scene: Scene, *, away: float = 0.0) -> None:
+    """The first member is replaced, and lives; everybody hears of it; then the operator is away."""
+    scene.operator.replace(lost=False, old=scene.nodes[0].id)
+    scene.operator.announce()
+    scene.operator.crash(away)
+
+
+def _late_joiner(scene: Scene) -> None:
+    """What A wrote is on the one that is replaced and on three more, and reaches the joiner late."""
+    world, (a, _) = scene.world, _calm(scene)
+
+    def late(link: Link, message: Message) -> float:
+        joiner = link.server.name == "node-6" and isinstance(message, Append) and bool(message.data)
+        return world.now + 0.4 if joiner else 0
+
+    scene.network.late = late
+    _cut(scene, a, scene.nodes[4:])
+    a.promote()
+    world.at(0.25, setattr, a, "busy", False)
+    world.at(0.6, _replace_first, scene)
+    world.at(NEVER, setattr, a, "busy", True)
+
+
+def _empty_joiner(scene: Scene) -> None:
+    """B finds the one that is replaced, three more, and a joiner that holds nothing yet."""
+    world, (a, b) = scene.world, _calm(scene)
+    _cut(scene, b, scene.nodes[4:])
+    a.promote()
+    world.at(1.0, a.crash)
+    world.at(1.0, _replace_first, scene)
+    world.at(1.1, b.promote)
+
+
+def _new_three(scene: Scene) -> None:
+    """B finds three old members and a joiner that has caught up, and not the one that it is to replace."""
+    world, (a, b) = scene.world, _calm(scene)
+    _cut(scene, b, [scene.nodes[0], *scene.nodes[4:6]])
+    a.promote()
+    world.at(1.0, lambda: _replace_first(scene, away=NEVER))
+    world.at(2.0, a.crash)
+    world.at(2.1, b.promote)
+
+
+def _two_generations(scene: Scene) -> None:
+    """A goes on by the old generation with four members and hears no news; B takes over by the joint one."""
+    world, (a, b) = scene.world, _calm(scene)
+
+    def begin() -> None:
+        scene.operator.replace(lost=False)
+        for configure in (b.configure, scene.nodes[0].configure, scene.nodes[1].configure):
+            world.at(1.1, configure, scene.operator.config)
+        _cut(scene, a, scene.nodes[:2])
+
+    a.promote()
+    world.at(1.0, begin)
+    world.at(2.0, b.promote)
+    world.at(2.2, a.crash)
+
+
 SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "late begin": _late_begin,
     "late append": _late_append,
     "late answers": _late_answers,
     "late promise": _late_promise,
     "torn entry": _torn_entry,
+    "longer log": _longer_log,
     "restart": _restart,
     "old generation": _old_generation,
+    "late joiner": _late_joiner,
+    "empty joiner": _empty_joiner,
+    "new three": _new_three,
+    "two generations": _two_generations,
 }

@@ -19,7 +19,7 @@ from borealis_engine.core.testing.world import Totals
 
 T = TypeVar("T")
 R = TypeVar("R")
-SHOWN = ("elections", "truncations", "crashes", "acked_bytes")
+SHOWN = ("elections", "truncations", "crashes", "replaced", "acked_bytes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,17 +1,16 @@
 """A simulated storage node: the real Node, and a shell around it that carries its effects out late and may crash."""
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId
+from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
 from borealis_engine.core.effects import (
+    Adopt,
     CancelPull,
     Close,
     Conn,
-    ImageExtent,
     LoadImage,
     NodeEffect,
     OutOfService,
@@ -28,27 +27,16 @@ from borealis_engine.core.effects import (
 )
 from borealis_engine.core.journal import DurableState, Logged
 from borealis_engine.core.node import Node
+from borealis_engine.core.testing.blob import pack
 from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.disk import Disk
+from borealis_engine.core.testing.fetching import Fetching
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.setting import Setting
-from borealis_engine.core.testing.violation import Violation
+from borealis_engine.core.testing.violation import Violation, require
 
 PIECE: Final = 512  # bytes of log sent at once
-_LOST: Final = m.ImageStored(image="")  # any answer that is none
-_ONE: Final = Epoch(1)
 _EXTENDED: Final = 0  # for the token of a sync that the short way asked for
-
-
-def pack(extent: ImageExtent) -> bytes:
-    """Give the blob of a simulated image: its extent; its log is the oracle's."""
-    return struct.pack(">QQ", extent.start, extent.end)
-
-
-def unpack(blob: bytes) -> ImageExtent:
-    """Read `pack`."""
-    start, end = struct.unpack(">QQ", blob)
-    return ImageExtent(start=Lsn(start), end=Lsn(end))
 
 
 @dataclass(slots=True)
@@ -70,14 +58,14 @@ class Storage:
         setting: Setting,
     ) -> None:
         self.name, self.zone, self.id = member.name, member.zone, member.id
-        self.up = False
+        self.up = self.gone = False
         self.disk = Disk(self.name, setting.oracle)
         self.peers: dict[MemberId, Storage] = {}
         self.crashes = 0
-        self._config, self._lease = setting.config, setting.lease
+        self._given, self._lease = setting.config, setting.lease
         self._world, self._network = setting.world, setting.network
         self._links: dict[Conn, Link] = {}
-        self._pulls: dict[int, tuple[Link, Callable[[m.Message], None]]] = {}
+        self._fetching = Fetching(self)
         self._feeds: dict[Conn, Feed] = {}
         self.slow = setting.world.random.choice((0.0003, 0.0003, 0.002, 0.02))  # seconds for a sync
         self._life = 0
@@ -88,12 +76,12 @@ class Storage:
 
     def start(self) -> None:
         """Boot from the disk."""
-        if not self.up:
+        if not self.up and not self.gone:
             self.up, self._life = True, self._life + 1
             self.clock = Clock(self._world)
             self.node = Node(
                 member=self.id,
-                config=self._config,
+                config=self.disk.config or self._given,
                 durable=self.disk.state,
                 images=self.disk.images,
                 lease=self._lease,
@@ -111,9 +99,35 @@ class Storage:
             self.disk.crash(self._world.random)
             for link in list(self._links.values()):
                 link.hang_up()
-            for link, _ in list(self._pulls.values()):
-                link.close()
-            self._links, self._pulls, self._feeds = {}, {}, {}
+            self._fetching.stop()
+            self._links, self._feeds = {}, {}
+
+    def lose(self) -> None:
+        """It is gone for good, and its disk with it."""
+        self.crash()
+        self.gone = True
+
+    def configure(self, config: VolumeConfig) -> None:
+        """Adopt a higher configuration, durably first."""
+        if config.version > self.node.config.version:
+            self.disk.config = config
+            self.input(self.node.configure, config)
+
+    @property
+    def current(self) -> bool:
+        """What `/status` would say."""
+        return self.up and not self.node.unfit and bool(self.node.durable.history) and not self.node.catching_up
+
+    @property
+    def generation(self) -> int:
+        """Of the configuration in force here."""
+        return self.node.config.generation
+
+    def _retire(self) -> None:
+        """Feeds end with the service."""
+        for feed in self._feeds.values():
+            feed.link.hang_up()
+        self._feeds.clear()
 
     # --- as a server ---------------------------------------------------------------------------------------
 
@@ -131,6 +145,7 @@ class Storage:
         """Give it to the node; the next append of a steady reign the short way, as the shell does."""
         node, (generation, _, recipient, append) = self.node, envelope
         known = generation == node.config.generation and recipient == self.id
+        waiting = node.backlog
         if type(append) is m.Append and append.data and known:
             epoch, stream, lsn, durable, data, beat = append
             after = node.steady.extend(link.conn, epoch, stream, lsn, durable, beat, len(data), self.clock.now)
@@ -139,6 +154,7 @@ class Storage:
                 self._persist(Persist(_EXTENDED, (Logged(lsn, data),)))
                 return
         node.receive(link.conn, envelope, self.clock.now)
+        require(known or node.backlog == waiting, "log of another generation is not taken", self.name, generation)
 
     def _extended(self) -> None:
         """What the short way has written is durable."""
@@ -153,39 +169,29 @@ class Storage:
         """A connection ends."""
         if self._links.pop(link.conn, None) is not None:
             self._feeds.pop(link.conn, None)
-            self._input(self.node.closed, link.conn)
+            self.input(self.node.closed, link.conn)
 
     def _answer(self, link: Link, message: m.Message) -> None:
-        link.to_client(m.Envelope(self._config.generation, self.id, "", message))
+        link.to_client(m.Envelope(self.node.config.generation, self.id, "", message))
 
     # --- as a client of its peers --------------------------------------------------------------------------
 
-    def _call(self, token: int, donor: MemberId, request: m.Message, take: Callable[[m.Message], None]) -> bool:
-        link = self._network.connect(self, self.peers[donor])
-        if link is None:
-            return False
-        self._pulls[token] = (link, take)
-        link.to_server(m.Envelope(generation=self._config.generation, sender=self.id, recipient=donor, message=request))
-        return True
+    def connect(self, donor: MemberId) -> Link | None:
+        """Give a connection to a peer, if there can be one now."""
+        return self._network.connect(self, self.peers[donor])
 
     def answer(self, link: Link, envelope: m.Envelope) -> None:
         """A donor answers."""
-        for token, (used, take) in list(self._pulls.items()):
-            if used is link and self.up:
-                self._input(take, envelope.message)
-                if token not in self._pulls:
-                    link.close()
+        self.input(self._fetching.answer, link, envelope.message)
 
     def lost(self, link: Link) -> None:
         """The connection to a donor broke."""
-        for token, (used, take) in list(self._pulls.items()):
-            if used is link and self.up:
-                del self._pulls[token]
-                self._input(take, _LOST)
+        self.input(self._fetching.lost, link)
 
     # --- effects ---------------------------------------------------------------------------
 
-    def _input(self, give: Callable[..., None], *args: object) -> None:
+    def input(self, give: Callable[..., None], *args: object) -> None:
+        """Give the node something, unless it is down, and do what follows."""
         if self.up:
             give(*args)
             self._drain()
@@ -202,7 +208,7 @@ class Storage:
     def _tick(self, life: int) -> None:
         if life == self._life and self.up:
             self._timer = float("inf")
-            self._input(self.node.tick, self.clock.now)
+            self.input(self.node.tick, self.clock.now)
 
     def _carry_out(self, effect: NodeEffect) -> None:  # noqa: PLR0912 - one case for each effect
         match effect:
@@ -217,9 +223,9 @@ class Storage:
             case Close(conn=conn):
                 self._links[conn].hang_up()
             case Pull() | LoadImage() | PullImage() | StoreImage() | CancelPull():
-                self._fetch(effect)
+                self._fetching.take(effect)
             case ServeLog(conn=conn, epoch=epoch, start=start, upto=upto):
-                self._later(self._serve_log, conn, epoch, start, upto)
+                self.later(self._serve_log, conn, epoch, start, upto)
             case ServeFeed(conn=conn, start=start):
                 self._feeds[conn] = feed = Feed(self._links[conn], start)
                 self._feed(feed)
@@ -231,9 +237,16 @@ class Storage:
                     feed.link.hang_up()
                     del self._feeds[feed.link.conn]
             case OutOfService(reason=reason):
-                raise Violation(f"nodes stay in service: {self.name} {reason}")
+                if not self.node.retired:
+                    raise Violation(f"nodes stay in service: {self.name} {reason}")
+                self._retire()
+            case Adopt(config=config):
+                if self._world.random.random() < 0.5:
+                    self.configure(config)
+                else:
+                    self.later(self.configure, config)
 
-    def _later(self, do: Callable[..., None], *args: object) -> None:
+    def later(self, do: Callable[..., None], *args: object) -> None:
         """Do it after a moment, unless the node crashed meanwhile."""
         life = self._life
 
@@ -254,56 +267,11 @@ class Storage:
         if self.up and life == self._life:
             self.disk.sync()
             if persist.token == _EXTENDED:
-                self._input(self._extended)
+                self.input(self._extended)
             else:
-                self._input(self.node.persisted, persist.token)
+                self.input(self.node.persisted, persist.token)
 
-    # --- log and images ------------------------------------------------------------------------------------
-
-    def _fetch(self, effect: Pull | LoadImage | PullImage | StoreImage | CancelPull) -> None:
-        match effect:
-            case Pull(token=token, donor=donor, epoch=epoch, start=start, upto=upto):
-                read = m.Read(epoch=epoch, start=start, upto=upto)
-                if not self._call(token, donor, read, lambda answer: self._pulled(token, upto, answer)):
-                    self.node.pull_failed(token, self.clock.now)
-            case LoadImage(token=token, image=image, start=start, upto=upto):
-                self._later(self._load_image, token, image, start, upto)
-            case PullImage(image=image, donor=donor):
-                get = m.GetImage(image=image)
-                if not self._call(0, donor, get, lambda answer: self._image_pulled(image, answer)):
-                    self.node.image_failed(image, self.clock.now)
-            case StoreImage(piece=piece):
-                self._later(self._store_image, piece.image, unpack(piece.data))
-            case CancelPull(token=token):
-                if token in self._pulls:
-                    self._pulls.pop(token)[0].close()
-
-    def _pulled(self, token: int, upto: Lsn, answer: m.Message) -> None:
-        if isinstance(answer, m.LogData):
-            self.node.pulled(token, answer.lsn, answer.data, self.clock.now)
-            if not answer.last:
-                return
-            if answer.lsn + len(answer.data) < upto:
-                self.node.pull_failed(token, self.clock.now)
-        else:
-            self.node.pull_failed(token, self.clock.now)
-        self._pulls.pop(token, None)
-
-    def _image_pulled(self, image: str, answer: m.Message) -> None:
-        self._pulls.pop(0, None)
-        if isinstance(answer, m.ImageData):
-            self._later(self._store_image, image, unpack(answer.data))
-        else:
-            self.node.image_failed(image, self.clock.now)
-
-    def _store_image(self, image: str, extent: ImageExtent) -> None:
-        self.disk.images[image] = extent
-        self._input(self.node.image_arrived, image, extent, self.clock.now)
-
-    def _load_image(self, token: int, image: str, start: Lsn, upto: Lsn) -> None:
-        prefix = (m.Reign(epoch=_ONE, start=self.disk.images[image].start, image=image),)
-        log = self.disk.oracle.content(prefix, start, upto)
-        self._input(self.node.pulled, token, start, log, self.clock.now)
+    # --- log ------------------------------------------------------------------------------------
 
     def _serve_log(self, conn: Conn, epoch: Epoch, start: Lsn, upto: Lsn) -> None:
         if conn not in self._links:
@@ -315,7 +283,7 @@ class Storage:
             return
         self._answer(self._links[conn], m.LogData(lsn=start, data=data, last=end == upto))
         if end < upto:
-            self._later(self._serve_log, conn, epoch, end, upto)
+            self.later(self._serve_log, conn, epoch, end, upto)
 
     def _feed(self, feed: Feed) -> None:
         upto, history = self.node.readable, self.node.feed_history

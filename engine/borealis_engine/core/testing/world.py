@@ -8,6 +8,7 @@ from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.clockwork import Clockwork
 from borealis_engine.core.testing.faults import Faults
 from borealis_engine.core.testing.network import Network
+from borealis_engine.core.testing.operator import Operator
 from borealis_engine.core.testing.oracle import Oracle
 from borealis_engine.core.testing.plan import Plan
 from borealis_engine.core.testing.reader import Reader
@@ -29,6 +30,7 @@ class Totals:
     crashes: int = 0
     acked_bytes: int = 0
     fed_bytes: int = 0
+    replaced: int = 0
     committed: int = 0  # schedules that acknowledged anything before the faults ended
     steps: int = 0
 
@@ -48,12 +50,17 @@ class World:
         by_id = {node.id: node for node in self.nodes}
         for node in self.nodes:
             node.peers = by_id
-        self.oracle.generation = setting.config.generation
-        self.oracle.disks = {node.name: node.disk for node in self.nodes}
+        self.oracle.configured(setting.config)
+        self.oracle.disks = {node.id: node.disk for node in self.nodes}
         self.agents = [Agent(name=f"agent-{i}", setting=setting, nodes=by_id) for i in range(3)]
         self.oracle.agents = self.agents
-        self.readers = [Reader(name=f"reader-{i}", setting=setting, nodes=self.nodes) for i in range(2)]
-        scene = Scene(world=self.clockwork, network=network, nodes=self.nodes, agents=self.agents)
+        self.readers = [Reader(name=f"reader-{i}", setting=setting, nodes=by_id) for i in range(2)]
+        self.operator = Operator(
+            setting=setting, nodes=self.nodes, by_id=by_id, agents=self.agents, readers=self.readers
+        )
+        scene = Scene(
+            world=self.clockwork, network=network, nodes=self.nodes, agents=self.agents, operator=self.operator
+        )
         self._until = plan.until
         self.faults = Faults(scene, plan)
 
@@ -68,6 +75,7 @@ class World:
             crashes=sum(node.crashes for node in self.nodes),
             acked_bytes=len(self.oracle.truth),
             fed_bytes=self.oracle.fed,
+            replaced=self.oracle.replaced,
             committed=committed,
             steps=self.clockwork.steps,
         )
@@ -78,13 +86,15 @@ class World:
         deadline = world.now + QUIET_S
         while not (self._reigning() and self.oracle.end > before):
             require(world.now < deadline, "a writer comes and commits once the faults ended")
+            self.operator.settle()
             for agent in self.agents:
                 agent.promote()
             world.run(world.now + 0.25)
         for agent in self.agents:
             agent.busy = False
         while not self._settled():
-            require(world.now < deadline, "all nodes and readers become current", *self._ends())
+            require(world.now < deadline, "all nodes and readers become current", *self._ends(), self.operator.config)
+            self.operator.settle()
             world.run(world.now + 0.25)
         self.oracle.settle([node.disk for node in self._members()])
 
@@ -93,19 +103,23 @@ class World:
 
     def _members(self) -> list[Storage]:
         """All that can follow the owner; who promised as much to another, who crashed, is out until the next one."""
+        ids = {member.id for member in self.operator.config.members}
+        nodes = [node for node in self.nodes if node.id in ids]
         for agent in self.agents:
             if agent.reigning and agent.writer is not None:
                 mine = (agent.writer.epoch, agent.owner)
-                states = [(node, node.disk.state) for node in self.nodes]
+                states = [(node, node.disk.state) for node in nodes]
                 return [n for n, s in states if s.promised < mine[0] or (s.promised, s.owner) == mine]
-        return self.nodes
+        return nodes
 
     def _ends(self) -> list[int]:
         return [*(n.disk.state.flush for n in self._members()), *(reader.replayed for reader in self.readers)]
 
     def _settled(self) -> bool:
         epochs = {node.disk.state.epoch for node in self._members()}
-        return self._reigning() and len(epochs) == 1 and set(self._ends()) == {self.oracle.end}
+        return (
+            self.operator.settled and self._reigning() and len(epochs) == 1 and set(self._ends()) == {self.oracle.end}
+        )
 
 
 def _config() -> VolumeConfig:

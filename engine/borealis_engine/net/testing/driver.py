@@ -29,7 +29,7 @@ from borealis_engine.core.effects import (
 )
 from borealis_engine.core.messages import Envelope
 from borealis_engine.core.tail import LogEnd
-from borealis_engine.core.writer import Writer
+from borealis_engine.core.writer import WINDOW, Writer
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.members import Members
 from borealis_engine.net.testing.nodes import StorageNodes
@@ -44,13 +44,14 @@ _PIECE = 1 << 20
 class WriterDriver:
     """Campaigns from the start of the block, resigns nothing at its end (as a killed writer would)."""
 
-    def __init__(self, nodes: StorageNodes) -> None:
+    def __init__(self, nodes: StorageNodes, *, window: int = WINDOW) -> None:
+        """Campaign for the volume; `window` bytes of log are kept in memory for members that are behind."""
         self.owner = secrets.token_hex(8)
         loop = asyncio.get_running_loop()
         self.members = Members(tls=nodes.tls(ROLE_INSTANCE), identity=self.owner, config=nodes.config, listener=self)
         self._loop = loop
         self.writer = Writer(
-            config=nodes.config, owner=self.owner, lease=nodes.lease_s, scan=_every_byte, now=loop.time()
+            config=nodes.config, owner=self.owner, lease=nodes.lease_s, scan=_every_byte, now=loop.time(), window=window
         )
         self.elected: asyncio.Future[Elected] = loop.create_future()
         self.over: asyncio.Future[Fenced | LeaseLost] = loop.create_future()

@@ -13,6 +13,7 @@ import ssl
 import sys
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ import aiohttp
 
 from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState, StorageStatus
-from borealis_engine.contract.volume import Generation, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Generation, Joining, Member, MemberId, VolumeConfig
 from borealis_engine.net.testing.authority import make_certificates
 from borealis_engine.net.tls import Tls, load_tls
 
@@ -49,6 +50,7 @@ class StorageNodes:
             sealed=True,
             members=tuple(self._member(number) for number in range(count)),
         )
+        self._known = dict(enumerate(self.config.members))  # by number; a number beyond the first joins later
         self.processes: dict[int, asyncio.subprocess.Process] = {}
 
     async def __aenter__(self) -> Self:
@@ -98,6 +100,40 @@ class StorageNodes:
     async def stop(self, *numbers: int) -> None:
         """SIGTERM nodes and reap them."""
         await self._end(numbers, signal.SIGTERM)
+
+    async def push(self, config: VolumeConfig, *numbers: int) -> None:
+        """Put a configuration to nodes, as the operator does; it is the one of this volume from here on."""
+        self.config = config
+        async with aiohttp.ClientSession() as session:
+            for number in numbers:
+                url = f"https://{self.address(number + 1)}:{names.CONTROL_PORT}{names.VOLUME}"
+                async with session.put(url, data=config.to_json(), ssl=self._operator()) as reply:
+                    reply.raise_for_status()
+
+    async def join(self, number: int, *, replaces: int) -> VolumeConfig:
+        """Start a node with an empty disk that is to take a member's place; give the joint configuration."""
+        generation = Generation(self.config.generation + 1)
+        joining = Joining(member=self._member(number), replaces=self.config.members[replaces].id)
+        self.config = replace(self.config, generation=generation, joining=joining)
+        self._known[number] = joining.member
+        await self.start(number)
+        return self.config
+
+    def joined(self) -> VolumeConfig:
+        """Give the configuration in which the joiner has taken the other's place."""
+        config, joining = self.config, self.config.joining
+        if joining is None:
+            raise ValueError("nobody is joining")
+        six = tuple(joining.member if m.id == joining.replaces else m for m in config.members)
+        return replace(config, generation=Generation(config.generation + 1), members=six, joining=None)
+
+    def given_up(self) -> VolumeConfig:
+        """Give the configuration of the old six, without who is joining."""
+        return replace(self.config, generation=Generation(self.config.generation + 1), joining=None)
+
+    def known(self, number: int) -> Member:
+        """Give the member of that number, also one that is not in the configuration any more."""
+        return self._known[number]
 
     async def status(self, number: int) -> StorageStatus:
         """Ask one node over its control port."""
@@ -156,13 +192,13 @@ class StorageNodes:
 
     def data(self, number: int) -> Path:
         """Give a node's data directory."""
-        return self.directory / self.config.members[number].name
+        return self.directory / self._known[number].name
 
     def _log_path(self, number: int) -> Path:
-        return self.directory / f"{self.config.members[number].name}.log"
+        return self.directory / f"{self._known[number].name}.log"
 
     async def _spawn(self, number: int, *, format_disk: bool) -> None:
-        member = self.config.members[number]
+        member = self._known[number]
         self.data(number).mkdir(parents=True, exist_ok=True)
         environment = self.environment(
             names.ROLE_STORAGE,
