@@ -16,18 +16,76 @@
 
 #define CHUNK (256 * 1024)  /* bytes taken from the socket at once */
 #define RECORD (16 * 1024)  /* bytes of a TLS record */
+#define OUT_KEPT (1 << 20)  /* bytes of memory kept for what is to be sent */
 #define JOIN_BELOW RECORD   /* data so small leaves in one record with its head */
 
 struct wire {
   SSL *ssl;
-  BIO *in, *out;
   int fd;
   pthread_mutex_t lock;
-  uint8_t *chunk;          /* as it came from the socket */
+  uint8_t *chunk;          /* as it came from the socket: [at, got) is not decrypted yet */
+  size_t at, got;
+  uint8_t *out;            /* encrypted: [sent, unsent) has not left */
+  size_t sent, unsent, out_room;
   uint8_t *plain;          /* decrypted, not yet taken: [first, first + have) */
   size_t first, have, room;
   char error[200];
 };
+
+/* --- between OpenSSL and our buffers. Its own memory BIO clears all of its memory whenever it is emptied. */
+
+static int bio_write(BIO *bio, const char *data, int size) {
+  wire *w = BIO_get_data(bio);
+  BIO_clear_retry_flags(bio);
+  if (w->sent == w->unsent) w->sent = w->unsent = 0;
+  if (w->unsent + (size_t)size > w->out_room) {
+    size_t room = 2 * w->out_room + (size_t)size;
+    uint8_t *larger = realloc(w->out, room);
+    if (larger == NULL) return -1;
+    w->out = larger, w->out_room = room;
+  }
+  memcpy(w->out + w->unsent, data, (size_t)size);
+  w->unsent += (size_t)size;
+  return size;
+}
+
+static int bio_read(BIO *bio, char *data, int size) {
+  wire *w = BIO_get_data(bio);
+  size_t there = w->got - w->at, step = there < (size_t)size ? there : (size_t)size;
+  BIO_clear_retry_flags(bio);
+  if (step == 0) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  memcpy(data, w->chunk + w->at, step);
+  w->at += step;
+  return (int)step;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer) {
+  (void)bio, (void)number, (void)pointer;
+  return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
+}
+
+static BIO_METHOD *method;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_method(void) {
+  method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire");
+  if (method == NULL) return;
+  BIO_meth_set_write(method, bio_write);
+  BIO_meth_set_read(method, bio_read);
+  BIO_meth_set_ctrl(method, bio_control);
+}
+
+static BIO *make_bio(wire *w) {
+  pthread_once(&once, make_method);
+  BIO *bio = method ? BIO_new(method) : NULL;
+  if (bio == NULL) return NULL;
+  BIO_set_data(bio, w);
+  BIO_set_init(bio, 1);
+  return bio;
+}
 
 static int fail(wire *w, const char *what) {
   if (!w->error[0]) strncpy(w->error, what && *what ? what : "TLS failed", sizeof w->error - 1);
@@ -61,31 +119,29 @@ void *wire_context(const char *ca, const char *certificate, const char *key, int
 wire *wire_new(void *context, int fd, int server) {
   wire *w = calloc(1, sizeof *w);
   if (w == NULL) return NULL;
-  w->fd = fd;
-  w->room = 2 * CHUNK;
+  w->fd = fd, w->room = 2 * CHUNK;
   pthread_mutex_init(&w->lock, NULL);
   w->chunk = malloc(CHUNK);
   w->plain = malloc(w->room);
   w->ssl = SSL_new(context);
-  w->in = BIO_new(BIO_s_mem());
-  w->out = BIO_new(BIO_s_mem());
-  if (!w->chunk || !w->plain || !w->ssl || !w->in || !w->out) {
-    if (w->ssl == NULL || w->in == NULL || w->out == NULL) { BIO_free(w->in); BIO_free(w->out); w->in = NULL; }
-    else SSL_set_bio(w->ssl, w->in, w->out);
+  BIO *bio = make_bio(w);
+  if (!w->chunk || !w->plain || !w->ssl || !bio) {
+    BIO_free(bio);
     wire_free(w);
     return NULL;
   }
-  SSL_set_bio(w->ssl, w->in, w->out);
+  SSL_set_bio(w->ssl, bio, bio);
   if (server) SSL_set_accept_state(w->ssl);
   else SSL_set_connect_state(w->ssl);
   return w;
 }
 
 void wire_free(wire *w) {
-  SSL_free(w->ssl); /* frees both BIOs */
+  SSL_free(w->ssl); /* and its BIO */
   pthread_mutex_destroy(&w->lock);
   free(w->chunk);
   free(w->plain);
+  free(w->out);
   free(w);
 }
 
@@ -93,33 +149,24 @@ const char *wire_error(wire *w) { return w->error; }
 
 /* Send what is encrypted, under the lock: 1 all, WIRE_LATER, or WIRE_FAILED. */
 static int drain(wire *w, int flags) {
-  char *data;
-  long size;
-  while ((size = BIO_get_mem_data(w->out, &data)) > 0) {
+  while (w->sent < w->unsent) {
     if (w->fd < 0) return fail(w, "closed");
-    ssize_t done = send(w->fd, data, (size_t)size, flags | MSG_NOSIGNAL);
-    if (done == size) {
-      (void)BIO_reset(w->out);
-      break;
-    }
-    if (done < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return WIRE_LATER;
-      return fail(w, strerror(errno));
-    }
-    char skipped[RECORD]; /* what left is taken out of the buffer */
-    while (done > 0) {
-      int step = BIO_read(w->out, skipped, done > RECORD ? RECORD : (int)done);
-      if (step <= 0) return fail(w, "the buffer of TLS is broken");
-      done -= step;
-    }
+    ssize_t done = send(w->fd, w->out + w->sent, w->unsent - w->sent, flags | MSG_NOSIGNAL);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_LATER : fail(w, strerror(errno));
+    w->sent += (size_t)done;
+  }
+  w->sent = w->unsent = 0;
+  if (w->out_room > OUT_KEPT) { /* much was on its way once */
+    free(w->out);
+    w->out = NULL, w->out_room = 0;
   }
   return 1;
 }
 
 long wire_pending(wire *w) {
   pthread_mutex_lock(&w->lock);
-  long size = (long)BIO_ctrl_pending(w->out);
+  long size = (long)(w->unsent - w->sent);
   pthread_mutex_unlock(&w->lock);
   return size;
 }
@@ -163,7 +210,7 @@ int wire_send(wire *w, const void *head, size_t head_size, const void *data, siz
   return done;
 }
 
-/* Take bytes from the socket into OpenSSL's hands; waits unless the socket does not. */
+/* Take bytes from the socket, when all that came before are decrypted; waits unless the socket does not. */
 static int fetch(wire *w) {
   int fd = __atomic_load_n(&w->fd, __ATOMIC_RELAXED);
   if (fd < 0) return fail(w, "closed");
@@ -172,10 +219,8 @@ static int fetch(wire *w) {
   while (size < 0 && errno == EINTR);
   if (size == 0) return WIRE_CLOSED;
   if (size < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_LATER : fail(w, strerror(errno));
-  pthread_mutex_lock(&w->lock);
-  int done = BIO_write(w->in, w->chunk, (int)size) == size ? 1 : fail(w, "out of memory");
-  pthread_mutex_unlock(&w->lock);
-  return done;
+  w->at = 0, w->got = (size_t)size;
+  return 1;
 }
 
 int wire_handshake(wire *w) {
@@ -225,7 +270,7 @@ static long decrypt(wire *w) {
     }
     w->have += got;
   }
-  if (BIO_ctrl_pending(w->out) && drain(w, MSG_DONTWAIT) == WIRE_FAILED) return WIRE_FAILED;
+  if (w->unsent && drain(w, MSG_DONTWAIT) == WIRE_FAILED) return WIRE_FAILED;
   return (long)(w->have - before);
 }
 
@@ -234,7 +279,7 @@ int wire_receive(wire *w) {
     if (w->first && w->have == 0) w->first = 0;
     pthread_mutex_lock(&w->lock);
     /* What came with the end of the handshake may lie there, or what did not fit before. */
-    long got = BIO_ctrl_pending(w->in) || SSL_has_pending(w->ssl) ? decrypt(w) : 0;
+    long got = w->at < w->got || SSL_has_pending(w->ssl) ? decrypt(w) : 0;
     pthread_mutex_unlock(&w->lock);
     if (got) return got > 0 ? 1 : WIRE_FAILED;
     int done = fetch(w);
