@@ -1,7 +1,8 @@
 """The errors of the store, by blame.
 
     StoreError
-    ├── DiskFailed      a write or a sync failed, or the disk is full: the store refuses everything from then on
+    ├── DiskFailed      a write or a sync failed: the store refuses everything from then on
+    │   └── DiskFull    for lack of room: may be opened anew when there is some
     ├── DiskCorrupt     what was durable is not what is read now
     ├── DiskLost        an empty disk although this member was formatted before
     ├── DiskForeign     the disk of another member, cluster or format
@@ -22,7 +23,11 @@ class StoreError(Exception):
 
 
 class DiskFailed(StoreError):
-    """A write or a sync failed, or the disk is full."""
+    """A write or a sync failed."""
+
+
+class DiskFull(DiskFailed):
+    """There was no room for a write."""
 
 
 class DiskCorrupt(StoreError):
@@ -60,5 +65,6 @@ def disk_errors(what: str) -> Iterator[None]:
 
 def disk_failed(what: str, error: OSError) -> DiskFailed:
     """Give the DiskFailed for an OSError, with a full disk named as such."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return DiskFailed(f"{what}: {'disk full' if full else error.strerror or error}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{what}: disk full")
+    return DiskFailed(f"{what}: {error.strerror or error}")

@@ -207,7 +207,7 @@ class _JournalSurvey:
         try:
             if self.lost:
                 self._begin_anew(file.header.first_batch - 1)
-            report.size, report.first_batch = file.size(), file.header.first_batch
+            report.size, report.first_batch = file.filled, file.header.first_batch
             self._read(file, report, last=last)
         finally:
             file.close()
@@ -266,11 +266,11 @@ class _JournalSurvey:
         """Tell of damage behind what is good, which begins at `at`, and of more of it further behind."""
         nonce, batch, lsn = file.header.nonce, self.found.batch + 1, self._good
         told = False
-        while (later := find_later(file.read, nonce, at, file.size(), batch)) is not None:
+        while (later := find_later(file.read, nonce, at, file.filled, batch)) is not None:
             self._damage(report.name, at, f"{meaning}; whole again from {later.offset} on, batch {later.batch}", lsn)
             at, batch, told = later.end, later.batch, True
             try:
-                for group in batches(scan(file.read, nonce, later.offset, file.size()), later.batch):
+                for group in batches(scan(file.read, nonce, later.offset, file.filled), later.batch):
                     at, batch, lsn = group[-1].end, group[-1].batch + 1, _log_end(group, lsn)
                 at, meaning = _broken(file, at), "damaged bytes"
             except DiskCorrupt as further:
@@ -301,7 +301,7 @@ class _JournalSurvey:
 
 def _broken(file: JournalFile, start: int) -> int:
     """Give the offset from `start` on where no whole frame stands."""
-    for frame in scan(file.read, file.header.nonce, start, file.size()):
+    for frame in scan(file.read, file.header.nonce, start, file.filled):
         start = frame.end
     return start
 

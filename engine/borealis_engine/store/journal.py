@@ -72,7 +72,7 @@ class Journal:
     @property
     def bytes_used(self) -> int:
         """Give the length of all files, with what is filled ahead."""
-        return sum(file.size() for file in list(self._files.values()))  # the appender may begin a file meanwhile
+        return sum(file.filled for file in list(self._files.values()))  # the appender may begin a file meanwhile
 
     @property
     def wants_fill(self) -> bool:
@@ -139,10 +139,11 @@ class Journal:
         """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk."""
         last = self._last
         try:
-            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.size())))
+            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))
         except OSError as error:
-            self._failed = f"filling the journal ahead: {error.strerror or error}"
-            raise DiskFailed(self._failed) from error
+            failed = disk_failed("filling the journal ahead", error)
+            self._failed = str(failed)
+            raise failed from error
 
     def close(self) -> None:
         """Close all files; what was not appended is not there."""

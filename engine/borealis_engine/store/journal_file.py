@@ -22,7 +22,7 @@ class JournalFile:
     def __init__(self, file: File, header: FileHeader, end: int) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self.filled = file.size()  # bytes up to which the file is written, with zeros beyond the end
+        self.filled = file.size()  # its length: up to there it is written, with zeros beyond the end
         self._sealed = False
         self.header = header
         self.end = end
@@ -70,9 +70,12 @@ class JournalFile:
         """Make what was found in the file durable before anything of it is reported."""
         self._file.sync()
 
-    def size(self) -> int:
-        """Give the length with what is filled ahead."""
-        return self.filled
+    def affirm(self, offset: int) -> None:
+        """Write again, and sync, what stands from `offset` to the end.
+
+        A sync that failed leaves pages that look written and are not; only those written anew are synced for sure.
+        """
+        self._file.write_through((self._file.read(self.end - offset, offset),), offset)
 
     def read(self, size: int, offset: int) -> bytes:
         """Read, mapping errors of the disk."""
