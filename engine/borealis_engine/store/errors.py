@@ -4,6 +4,7 @@
     ├── DiskFailed      a write or a sync failed: the store refuses everything from then on
     │   └── DiskFull    for lack of room: may be opened anew when there is some
     ├── DiskCorrupt     what was durable is not what is read now
+    │   └── LogDamaged  in journal file `file`
     ├── DiskLost        an empty disk although this member was formatted before
     ├── DiskForeign     the disk of another member, cluster or format
     ├── DiskUnreadable  no disk of a storage node, or one that may not be looked at
@@ -32,6 +33,14 @@ class DiskFull(DiskFailed):
 
 class DiskCorrupt(StoreError):
     """What was durable is not what is read now."""
+
+
+class LogDamaged(DiskCorrupt):
+    """Log that was durable is damaged, or cannot be read."""
+
+    def __init__(self, lsn: int, file: int) -> None:
+        super().__init__(f"log at {lsn} in journal file {file} is damaged")
+        self.file = file
 
 
 class DiskLost(StoreError):

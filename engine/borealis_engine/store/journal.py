@@ -9,13 +9,14 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.journal import DurableState, Logged, Record, apply
 from borealis_engine.store.disk import Buffer, Disk
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_failed
+from borealis_engine.store.errors import DiskFailed, LogDamaged, LogUnknown, disk_failed
 from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, render_frame, scan
+from borealis_engine.store.holes import Border, Hole
 from borealis_engine.store.index import LogIndex, Place
 from borealis_engine.store.journal_file import JournalFile, create_file
 from borealis_engine.store.records import LOGGED, PIECE, Part, parts, render_batch, render_state
@@ -32,6 +33,14 @@ class Sizes:
     file: int = 64 << 20
     ahead: int = 8 << 20
     step: int = 1 << 20
+
+
+class Tail(NamedTuple):
+    """The file that is appended to, the end of what was synced there, and the border behind it."""
+
+    file: int
+    end: int
+    border: Border
 
 
 class Journal:
@@ -79,6 +88,30 @@ class Journal:
         """Tell whether `fill` has something to do."""
         last, filled = self._last, self._last.filled
         return filled - last.end < self._sizes.ahead and filled < self._sizes.file and not self._failed
+
+    @property
+    def files(self) -> dict[int, JournalFile]:
+        """Give the files by their numbers."""
+        return dict(self._files)
+
+    def tail(self) -> Tail:
+        """Say where the file ends that is appended to.
+
+        Asked for while an append ends, `border` may be behind `end`: then the sizes of a hole there prove nothing.
+        """
+        batch, flush = self._batch, self._state.flush
+        last = self._last
+        return Tail(file=last.header.number, end=last.end, border=Border(batch + 1, flush))
+
+    def live(self, hole: Hole) -> Lsn:
+        """Say up to where the log of a hole counts; above it a truncation made it void."""
+        with self._lock:
+            return self._index.live(hole.file, hole.offset, hole.lsn, hole.upto)
+
+    def filled(self, hole: Hole) -> None:
+        """Hear that frames lie elsewhere in a hole now."""
+        with self._lock:
+            self._index.forget(hole.file, hole.offset, hole.end)
 
     def append(self, records: Sequence[Record]) -> None:
         """Make the records durable together; DiskFailed now and ever after if that does not succeed."""
@@ -128,7 +161,10 @@ class Journal:
             place = self._index.find(start)
             cuts, file = self._index.cuts, self._files[place.file]
         end = Lsn(min(upto, start + limit, place.upto))
-        pieces, behind = _collect(file, place, start, end)
+        try:
+            pieces, behind = _collect(file, place, start, end)
+        except DiskFailed as error:
+            raise LogDamaged(start, place.file) from error
         with self._lock:
             if self._index.cuts != cuts:
                 raise LogUnknown(f"log at {start} was truncated while it was read")
@@ -211,4 +247,4 @@ def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[lis
             whole = frame.lsn + len(frame.payload) == end
             offset, lsn = (frame.end, end) if whole else (frame.offset, frame.lsn)
             return pieces, replace(place, offset=offset, lsn=lsn)
-    raise DiskCorrupt(f"log at {at} in journal file {file.header.number} is damaged")
+    raise LogDamaged(at, file.header.number)

@@ -24,6 +24,7 @@ class JournalFile:
         self._lock = threading.Lock()
         self.filled = file.size()  # its length: up to there it is written, with zeros beyond the end
         self._sealed = False
+        self.bare = file  # for those who verify and mend it
         self.header = header
         self.end = end
 
