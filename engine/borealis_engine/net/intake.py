@@ -16,7 +16,7 @@ from borealis_engine.core.effects import CancelPull, LoadImage, Pull, PullImage
 from borealis_engine.core.messages import ImageData, Reason
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.requests import get_image, read_log
-from borealis_engine.store.errors import ImageUnknown, StoreError
+from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, StoreError
 from borealis_engine.store.images import Upload
 from borealis_engine.store.member import Store
 
@@ -55,6 +55,11 @@ class Intake:
             case _:
                 assert_never(effect)
 
+    async def anew(self, image: str, donor: MemberId) -> None:
+        """Fetch and store a blob, whether one of that name is here or not; NetError, ImageUnknown or StoreError."""
+        async with aclosing(get_image(self._shell.endpoint, self._member(donor), image)) as pieces:
+            await self._write(image, pieces)
+
     async def _write(self, image: str, pieces: AsyncIterator[ImageData]) -> None:
         """Store a blob and tell the node."""
         store, upload = self._store(), None
@@ -91,8 +96,7 @@ class Intake:
     async def _fetch(self, image: str, donor: MemberId) -> None:
         shell = self._shell
         try:
-            async with aclosing(get_image(shell.endpoint, self._member(donor), image)) as pieces:
-                await self._write(image, pieces)
+            await self.anew(image, donor)
         except (NetError, ImageUnknown) as error:
             self._learn(error)
             log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
@@ -108,8 +112,11 @@ class Intake:
         try:
             data = await self._in_thread(store.images.log, effect.image, effect.start, effect.upto)
             shell.input(lambda now: shell.node.pulled(effect.token, effect.start, data, now))
-        except ImageUnknown as error:
+        except (ImageUnknown, DiskCorrupt) as error:
             log.warning("no log from an image: %s", error)
+            if isinstance(error, DiskCorrupt):
+                shell.meters.corrupt.inc()
+                shell.on_damage(effect.image, error)
             shell.input(lambda now: shell.node.pull_failed(effect.token, now))
         except StoreError as error:
             shell.fail(error)

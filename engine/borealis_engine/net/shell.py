@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeAlias, assert_never
 
-from borealis_engine.contract.volume import VolumeConfig
+from borealis_engine.contract.volume import MemberId, VolumeConfig
 from borealis_engine.core.effects import (
     CancelPull,
     Close,
@@ -58,6 +58,7 @@ BACKLOG_LOW: Final = 8 << 20
 HANG_S: Final = 0.1  # a connection whose reader is in the disk for longer gets another reader
 
 P = ParamSpec("P")
+Subject: TypeAlias = int | str  # a journal file by its number, an image by its digest
 Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage  # what waits for a disk or a peer
 
 
@@ -80,6 +81,8 @@ class Shell:
         self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: Exception | None = None  # what took the node out of service
+        self.on_damage: Callable[[Subject, Exception], None] = lambda subject, error: self.fail(error)
         self._serving = Serving(self)
         self._intake = Intake(self)
         self._uploads = Uploads(self)
@@ -173,8 +176,18 @@ class Shell:
     def fail(self, error: Exception) -> None:
         """Take the node out of service for good."""
         with self.lock:
+            self.failure = self.failure or error
             self.node.failed(str(error))
             self._carry_out()
+
+    async def fetch_image(self, image: str, donor: MemberId) -> None:
+        """Store an image anew; NetError or ImageUnknown if that member does not give it."""
+        await self._intake.anew(image, donor)
+
+    @property
+    def syncing(self) -> bool:
+        """Tell whether an append is on its way to the disk."""
+        return self._syncing is not None
 
     # --- effects, under the lock ---------------------------------------------------------------------------------
 

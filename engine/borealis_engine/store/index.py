@@ -92,7 +92,7 @@ class LogIndex:
             self._runs[-1].end = min(self._runs[-1].end, lsn)
 
     def live(self, file: int, offset: int, lsn: Lsn, upto: Lsn) -> Lsn:
-        """Say up to where log [lsn, upto), in frames from `offset` of `file` on, counts: above a truncation made it void."""
+        """Say up to where log [lsn, upto), in frames from `offset` of `file` on, counts: what is above is void."""
         at = bisect_right(self._starts, lsn) - 1
         run, behind = (self._runs[at], self._runs[at + 1 : at + 2]) if at >= 0 else (None, [])
         if run is None or run.file != file or run.offsets[0] > offset or lsn >= run.end:

@@ -108,7 +108,7 @@ class Journal:
         with self._lock:
             return self._index.live(hole.file, hole.offset, hole.lsn, hole.upto)
 
-    def filled(self, hole: Hole) -> None:
+    def recut(self, hole: Hole) -> None:
         """Hear that frames lie elsewhere in a hole now."""
         with self._lock:
             self._index.forget(hole.file, hole.offset, hole.end)

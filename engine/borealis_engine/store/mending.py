@@ -2,8 +2,8 @@
 
 What is damaged is worth nothing, so it is written over where it stands, and torn in the middle it is damaged still: a
 crash leaves nothing that the next attempt cannot mend, and the file that is appended to needs no copy
-([013](../../../docs/decisions/013-damage-is-mended-in-place.md)). Invariant: bytes that are whole are never touched, and
-what was written is read back from the device before it counts as mended.
+(docs/decisions/013-damage-is-mended-in-place.md). Invariant: bytes that are whole are never touched, and what was
+written is read back from the device before it counts as mended.
 """
 
 import hashlib
