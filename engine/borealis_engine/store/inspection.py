@@ -23,12 +23,11 @@ from borealis_engine.store.records import LOGGED
 from borealis_engine.store.recovery import Found, admit, is_torn, replay
 
 LEAVE = (
-    "the node refuses this disk when it starts: leave its data as they are, for this release cannot rebuild a member"
-    " from the others yet, and one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
+    "a node mends damaged log from the others, while it runs and when it starts; if it says that it cannot, leave its data"
+    " as they are, for one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
 )
 COPY_IMAGE = (
-    "the node fails when this image is asked for: copy the file of this name from another member over it (the name is"
-    " the digest of its bytes), start the node anew, and verify again"
+    "a node that runs fetches this image anew from another member by itself (the name is the digest of its bytes)"
 )
 COPY_VOLUME = "the node cannot start: copy this file from another member of the cluster, it is the same for all"
 GIVE = "give the directory that BOREALIS_DATA_DIR of a storage node names, or a whole copy of it"

@@ -1,6 +1,7 @@
 """Real storage nodes whose disks rot, fill up and fail: they heal by themselves, and nothing acknowledged is lost."""
 
 import asyncio
+import errno
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -171,6 +172,43 @@ async def test_an_image_whose_head_is_damaged_is_fetched_anew(nodes: StorageNode
         await nodes.shows(5, lambda status: status.repaired == 1)
         assert image.read_bytes() == whole
         assert (await nodes.status(5)).has_image
+
+
+async def test_a_damaged_promise_takes_a_running_node_out_of_service_for_good(nodes: StorageNodes) -> None:
+    async with WriterDriver(nodes) as driver, inside(nodes, 2, OFTEN) as node:
+        elected = await driver.reign()
+        data = await written(driver, 10, 6)
+        await until(lambda: node.node.durable.flush == elected.end + len(data))
+        journal = next((nodes.data(2) / "journal").glob("*.log"))
+        rot(journal, journal.read_bytes().index(b'"owner":"' + driver.owner.encode()))
+        await until(lambda: not node.fit, node.status)
+        assert "no proof that no promise or history is lost" in node.status().message
+        assert (node.state, node.status().damaged) == (StorageState.FAILED, 1)
+        await driver.append(b"goes on")
+        assert not node.renewal.is_set()
+
+
+async def test_a_failed_sync_is_never_over_by_itself(nodes: StorageNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with WriterDriver(nodes) as driver:
+        elected = await driver.reign()
+        async with inside(nodes, 4, RARELY) as node:
+            await driver.append(b"before")
+            await until(lambda: node.node.durable.flush == elected.end + 6)
+            monkeypatch.setattr(os, "pwritev", refuse_to_write)
+            await driver.append(b"after")
+            await until(lambda: not node.fit)
+            monkeypatch.undo()
+            assert "Input/output error" in node.status().message
+            await driver.append(b"goes on")
+            assert (node.state, node.status().flush_lsn) == (StorageState.FAILED, elected.end + 6)
+            assert not node._worth_another_start()
+        await nodes.start(4, format_disk=False)  # somebody judged the disk to be good
+        end = await driver.append(b".")
+        await nodes.reaches(4, flush=end)
+
+
+def refuse_to_write(*_: object) -> int:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @contextmanager
