@@ -23,8 +23,8 @@ from borealis_engine.store.records import LOGGED
 from borealis_engine.store.recovery import Found, admit, is_torn, replay
 
 LEAVE = (
-    "a node mends damaged log from the others, while it runs and when it starts; if it says that it cannot, leave its data"
-    " as they are, for one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
+    "a node mends damaged log from the others, while it runs and when it starts; if it says that it cannot, leave its"
+    " data as they are, for one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
 )
 COPY_IMAGE = (
     "a node that runs fetches this image anew from another member by itself (the name is the digest of its bytes)"
