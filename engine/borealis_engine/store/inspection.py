@@ -26,7 +26,7 @@ LEAVE = (
     "a node mends damaged log from the others, while it runs and when it starts; if it says that it cannot, leave its"
     " data as they are, for one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
 )
-COPY_IMAGE = (
+FETCH_IMAGE = (
     "a node that runs fetches this image anew from another member by itself (the name is the digest of its bytes)"
 )
 COPY_VOLUME = "the node cannot start: copy this file from another member of the cluster, it is the same for all"
@@ -339,7 +339,7 @@ def _images(disk: Disk, state: DurableState, findings: list[Finding], *, digests
     wanted = state.history[0].image if state.history else ""
     if wanted and wanted not in [report.name for report in reports]:
         meaning = "the image that the log begins with is missing"
-        findings.append(_damage(f"{images.FOLDER}/{wanted}", meaning, remedy=COPY_IMAGE))
+        findings.append(_damage(f"{images.FOLDER}/{wanted}", meaning, remedy=FETCH_IMAGE))
     return reports
 
 
@@ -358,7 +358,7 @@ def _image(file: File, name: str, findings: list[Finding], *, digests: bool) -> 
     except DiskCorrupt as error:
         whole = False
         meaning = f"{error}: its bytes are not those that it is named for"
-        findings.append(_damage(f"{images.FOLDER}/{name}", meaning, remedy=COPY_IMAGE))
+        findings.append(_damage(f"{images.FOLDER}/{name}", meaning, remedy=FETCH_IMAGE))
     return ImageReport(name=name, size=file.size(), complete=whole, log=log)
 
 
