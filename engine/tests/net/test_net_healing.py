@@ -177,7 +177,7 @@ async def test_an_image_whose_head_is_damaged_is_fetched_anew(nodes: StorageNode
         await nodes.start(5, format_disk=False)
         await driver.append(b"y")
         await nodes.reaches(5, epoch=elected.epoch, flush=elected.end + 2)
-        await nodes.shows(5, lambda status: status.repaired == 1)
+        await nodes.shows(5, lambda status: status.scrubbed_at > 0 and not status.damaged)  # by a Begin or the scrub
         assert image.read_bytes() == whole
         assert (await nodes.status(5)).has_image
 
