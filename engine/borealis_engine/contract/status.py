@@ -92,6 +92,11 @@ class StorageStatus(Wire):
     revision: int = 0
     bytes_used: int = 0
     bytes_free: int = 0
+    scrubbed_at: float = (
+        0.0  # when the last round over every byte of the disk ended, in seconds since 1970; 0: none yet
+    )
+    damaged: int = 0  # damaged files that are not mended yet
+    repaired: int = 0  # places that were mended since the process started
     message: str = ""
 
     def __post_init__(self) -> None:

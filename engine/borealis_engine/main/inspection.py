@@ -75,7 +75,7 @@ def _inspect(given: argparse.Namespace) -> int:
     if report is None:
         return UNREADABLE
     lines = [json.dumps(as_json(report))] if given.json else as_text(report)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    _print(lines)
     return DAMAGED if report.damaged else WHOLE
 
 
@@ -83,12 +83,12 @@ def _verify(given: argparse.Namespace) -> int:
     report = _look(given.directory, digests=True)
     if report is None:
         return UNREADABLE
-    sys.stdout.writelines(f"{describe(finding)}\n" for finding in report.findings)
     batches, blobs = sum(file.batches for file in report.files), sum(image.complete for image in report.images)
     whole = f"journal files: {len(report.files)}, batches: {batches}, images: {blobs}, log: {_held(report)}"
     count = sum(finding.damage for finding in report.findings)
     upto = f"log good up to {format_lsn(report.good)}; " if report.good is not None else ""
-    sys.stdout.write(f"damaged places: {count}; {upto}read {whole}\n" if count else f"all good; {whole}\n")
+    summary = f"damaged places: {count}; {upto}read {whole}" if count else f"all good; {whole}"
+    _print([*map(describe, report.findings), summary])
     return DAMAGED if count else WHOLE
 
 
@@ -105,6 +105,15 @@ def _look(root: Path, *, digests: bool) -> Report | None:
         remedy = "run as the user of the storage node (its files are readable by that user alone), or look at the disk"
         _complain(f"{root} cannot be read: {error}; {remedy}")
     return None
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print, in peace with a reader that has seen enough (`| head`): the exit status still tells the result."""
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
 
 
 def _complain(message: str) -> None:

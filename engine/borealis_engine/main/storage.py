@@ -73,8 +73,11 @@ def read_configuration(environment: Environment) -> Configuration:
     )
 
 
-async def run(configuration: Configuration, lines: JsonLines) -> None:
-    """Serve until SIGTERM or SIGINT."""
+AGAIN = 75  # exit status (EX_TEMPFAIL): start me again, and the disk is opened anew
+
+
+async def run(configuration: Configuration, lines: JsonLines) -> int:
+    """Serve until SIGTERM or SIGINT, or until the disk is worth another start; give the exit status."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
@@ -92,12 +95,16 @@ async def run(configuration: Configuration, lines: JsonLines) -> None:
         await stack.enter_async_context(serve_control(surface, changes, configuration.tls, host=host))
         await stack.enter_async_context(serve_probes(surface, host=host))
         log.info("serving on %s as %s", host, storage.state.value)
+        renewing = asyncio.create_task(storage.renewal.wait())
+        renewing.add_done_callback(lambda _: stop.set())
         await stop.wait()
+        renewing.cancel()
         log.info("stopping")
+    return AGAIN if storage.renewal.is_set() else 0
 
 
 def main() -> None:
-    """Run `borealis-storage`; exit status 2 for a wrong environment, 1 for a disk or address that cannot be used.
+    """Run `borealis-storage`; exit status 2: a wrong environment; 1: a disk or address that cannot be used; or AGAIN.
 
     The commands that look at a directory have exit statuses of their own.
     """
@@ -117,7 +124,7 @@ def main() -> None:
         sys.exit(_complain(str(error), 2))
     lines = log_as_json(cluster=configuration.cluster, node=configuration.storage.name)
     try:
-        uvloop.run(run(configuration, lines))
+        sys.exit(uvloop.run(run(configuration, lines)))
     except (StoreError, OSError) as error:
         sys.exit(_complain(str(error), 1))
 

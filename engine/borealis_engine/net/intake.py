@@ -19,7 +19,7 @@ from borealis_engine.core.sourcing import Ask, Sourcing, donors
 from borealis_engine.net.dial import converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.requests import get_image, read_on
-from borealis_engine.store.errors import ImageUnknown, StoreError
+from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, StoreError
 from borealis_engine.store.images import Upload
 from borealis_engine.store.member import Store
 
@@ -68,6 +68,11 @@ class Intake:
             case _:
                 assert_never(effect)
 
+    async def anew(self, image: str, donor: MemberId) -> None:
+        """Fetch and store a blob, whether one of that name is here or not; NetError, ImageUnknown or StoreError."""
+        async with aclosing(get_image(self._shell.endpoint, self._member(donor), image)) as pieces:
+            await self._write(image, pieces)
+
     async def _write(self, image: str, pieces: AsyncIterator[ImageData]) -> None:
         """Store a blob and tell the node."""
         store, upload = self._store(), None
@@ -107,8 +112,7 @@ class Intake:
         try:
             for donor in donors(shell.node.config, shell.node.member, first):
                 try:
-                    async with aclosing(get_image(shell.endpoint, self._member(donor), image)) as pieces:
-                        await self._write(image, pieces)
+                    await self.anew(image, donor)
                     return
                 except (NetError, ImageUnknown) as error:
                     self._learn(error)
@@ -125,8 +129,11 @@ class Intake:
         try:
             data = await self._in_thread(store.images.log, effect.image, effect.start, effect.upto)
             shell.input(lambda now: shell.node.pulled(effect.token, effect.start, data, now))
-        except ImageUnknown as error:
+        except (ImageUnknown, DiskCorrupt) as error:
             log.warning("no log from an image: %s", error)
+            if isinstance(error, DiskCorrupt):
+                shell.meters.corrupt.inc()
+                shell.on_damage(effect.image, error)
             shell.input(lambda now: shell.node.pull_failed(effect.token, now))
         except StoreError as error:
             shell.fail(error)

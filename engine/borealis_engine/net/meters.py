@@ -23,6 +23,8 @@ GAUGES: Final = {  # name: field of the status, meaning
     "epoch": ("epoch", "Last epoch whose entry is held."),
     "used_bytes": ("bytes_used", "Bytes that log and images take on the disk."),
     "free_bytes": ("bytes_free", "Bytes that are free on the disk."),
+    "scrub_timestamp_seconds": ("scrubbed_at", "Time at which the last round over the whole disk ended; 0: none yet."),
+    "damaged_files": ("damaged", "Files with damage that is not mended yet."),
 }
 
 SYNC_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -49,6 +51,12 @@ class Meters(Collector):
         self._pulled = Counter(
             "borealis_storage_pulled_bytes", "Bytes of log taken from other nodes to catch up.", registry=self.registry
         )
+        self._scrubbed = Counter(
+            "borealis_storage_scrubbed_bytes", "Bytes of the disk read and verified.", registry=self.registry
+        )
+        self._repaired = Counter(
+            "borealis_storage_repaired", "Damaged places made good, mostly from other nodes.", registry=self.registry
+        )
         self.registry.register(self)
 
     def synced(self, size: int, seconds: float) -> None:
@@ -71,6 +79,14 @@ class Meters(Collector):
     def pulled(self, size: int) -> None:
         """Count log that came from a peer."""
         self._pulled.inc(size)
+
+    def scrubbed(self, size: int) -> None:
+        """Count bytes of the disk that were read and verified."""
+        self._scrubbed.inc(size)
+
+    def repaired(self) -> None:
+        """Count a damaged place that was made good."""
+        self._repaired.inc()
 
     def watch(self, status: Callable[[], StorageStatus], stalled: Callable[[], float]) -> None:
         """Show what the node says of itself, and the seconds in which its process did not run, at each scrape."""

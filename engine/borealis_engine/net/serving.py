@@ -12,7 +12,7 @@ from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Conn, ServeFeed, ServeImage, ServeLog
 from borealis_engine.core.messages import Feed, ImageData, LogData
 from borealis_engine.net.stream import Stream
-from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogUnknown, StoreError
+from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogDamaged, LogUnknown, StoreError
 
 if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
@@ -58,10 +58,20 @@ class Serving:
                     assert_never(effect)
         except (LogUnknown, ImageUnknown) as error:
             stream.close(str(error))
-        except StoreError as error:
-            if isinstance(error, DiskCorrupt):
-                self._shell.meters.corrupt.inc()
+        except DiskCorrupt as error:
             stream.close(str(error))
+            self._damaged(effect, error)
+        except StoreError as error:
+            stream.close(str(error))
+            self._shell.fail(error)
+
+    def _damaged(self, effect: ServeLog | ServeFeed | ServeImage, error: DiskCorrupt) -> None:
+        self._shell.meters.corrupt.inc()
+        if isinstance(effect, ServeImage):
+            self._shell.on_damage(effect.image, error)
+        elif isinstance(error, LogDamaged):
+            self._shell.on_damage(error.file, error)
+        else:
             self._shell.fail(error)
 
     def _read(self, start: Lsn, upto: Lsn) -> bytes:

@@ -9,17 +9,15 @@ append has returned; any failure of the disk takes the node out of service befor
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeAlias, assert_never, cast
 
 from borealis_engine import native
-from borealis_engine.contract.volume import Epoch, Lsn, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.effects import (
     Adopt,
     CancelPull,
@@ -39,15 +37,14 @@ from borealis_engine.core.effects import (
     StoreImage,
     Truncated,
 )
-from borealis_engine.core.errors import SafetyViolated
-from borealis_engine.core.journal import DurableState, Logged
+from borealis_engine.core.journal import Logged
 from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Endpoint
-from borealis_engine.net.clock import BEAT_S, MOST_S, StallFreeClock
+from borealis_engine.net.clock import BEAT_S, StallFreeClock
 from borealis_engine.net.intake import Intake
-from borealis_engine.net.lane import Lane
-from borealis_engine.net.meters import SYNC_SECONDS, Meters
+from borealis_engine.net.lending import HANG_S, Lending
+from borealis_engine.net.meters import Meters
 from borealis_engine.net.port import Port
 from borealis_engine.net.serving import Serving
 from borealis_engine.net.stream import Stream
@@ -57,30 +54,15 @@ from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.frames import parse_append
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.member import Store
-from borealis_engine.store.records import LOGGED
 
 log = logging.getLogger(__name__)
 
 BACKLOG_HIGH: Final = 32 << 20  # bytes waiting for the disk before nobody is read any more
 BACKLOG_LOW: Final = 8 << 20
-HANG_S: Final = 0.1  # a connection whose reader is in the disk for longer gets another reader
 
 P = ParamSpec("P")
+Subject: TypeAlias = int | str  # a journal file by its number, an image by its digest
 Work: TypeAlias = Persist | StoreImage | ServeLog | ServeFeed | ServeImage | Adopt  # what waits for a disk or a peer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Handed:
-    """An append that the library is writing, and that Python is to finish."""
-
-    conn: Conn
-    epoch: Epoch
-    lsn: Lsn
-    beat: int
-    after: DurableState
-    offset: int
-    end: int
-    batch: int
 
 
 class Shell:
@@ -92,9 +74,9 @@ class Shell:
         self.clock = clock
         self.meters = meters
         self.endpoint = Endpoint(tls=tls, identity=node.member, generation=lambda: node.config.generation)
-        self._handed: _Handed | None = None
-        self._taken = False  # whether anything went the short way in the library lately
-        self.lock = self._make_lock()
+        library = native.library()
+        self.lending = Lending(self, library) if library is not None else None
+        self.lock = self.lending.lane if self.lending else threading.Lock()
         self._adopting = threading.Lock()  # one configuration after the other; taken before `lock`
         self.changed = threading.Condition(cast(threading.Lock, self.lock))  # what may be read, backlog, or service
         self.cuts = 0  # truncations so far
@@ -105,14 +87,12 @@ class Shell:
         self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: Exception | None = None  # what took the node out of service
+        self.on_damage: Callable[[Subject, Exception], None] = lambda subject, error: self.fail(error)
         self._serving = Serving(self)
         self._intake = Intake(self)
         self._uploads = Uploads(self)
         self.port = Port(self)
-
-    def _make_lock(self) -> "Lane | threading.Lock":
-        library = native.library()
-        return threading.Lock() if library is None else Lane(library, self, SYNC_SECONDS)
 
     def start(self) -> None:
         """Begin, in a running loop."""
@@ -125,13 +105,13 @@ class Shell:
         """A peer was accepted."""
         with self.lock:
             self._streams[conn] = stream
-        if isinstance(stream, WireStream) and isinstance(self.lock, Lane):
-            stream.attach(self.lock, conn, lambda: self._moved(conn))
+        if isinstance(stream, WireStream) and self.lending:
+            self.lending.attach(conn, stream)
 
     def received(self, conn: Conn, stream: Stream, data: bytes) -> None:
         """Give what came to the node and do what follows, in the connection's thread."""
-        if isinstance(stream, WireStream) and not data:
-            self._finish(conn, stream)
+        if isinstance(stream, WireStream) and self.lending and not data:
+            self.lending.finish(conn, stream)
             return
         if stream.between_frames and self._extend(conn, stream, data):
             return
@@ -159,12 +139,11 @@ class Shell:
         if after is None:
             return False
         if self._sync(conn, len(data), store.journal.extend, lsn, data, after):
-            self._extended(conn, stream, epoch, after.flush, beat)
-            if store.journal.wants_fill:
-                self._fill_ahead(store)
+            self.extended(conn, stream, epoch, after.flush, beat)
+            self.fill_ahead()
         return True
 
-    def _extended(self, conn: Conn, stream: Stream, epoch: Epoch, flush: Lsn, beat: int) -> None:
+    def extended(self, conn: Conn, stream: Stream, epoch: Epoch, flush: Lsn, beat: int) -> None:
         """Acknowledge what `steady.extend` took and is durable, unless more came meanwhile: then the node says what."""
         node = self.node
         with self.lock:
@@ -177,76 +156,8 @@ class Shell:
         if work:
             self._work_off(work, conn)
 
-    # --- the library's part of the short way (net.lane) -----------------------------------------------------------
-
-    def terms(self, terms: native.Terms) -> bool:
-        """Say what an append must fulfil to go the short way in the library; under the lock."""
-        node, holder = self.node, self.node.steady.holder
-        tail = self.store.journal.tail() if self.store is not None and holder is not None and not node.unfit else None
-        if holder is None or tail is None:
-            return False
-        terms.conn, terms.epoch, terms.stream = holder
-        terms.flush, terms.durable, terms.generation = node.durable.flush, node.steady.durable, node.config.generation
-        terms.fd, terms.nonce, terms.kind = tail.descriptor, tail.nonce, LOGGED
-        terms.end, terms.limit, terms.batch = tail.end, tail.limit, tail.batch
-        terms.clock_read, terms.clock_base = self.clock.read
-        terms.clock_most, terms.member, terms.feeding = MOST_S, node.member.encode(), node.feeding
-        return True
-
-    def settle(self, deeds: native.Deeds) -> None:
-        """Tell the node what went the short way in the library, and what is still on it; under the lock."""
-        store = self.store
-        if store is None:
-            return
-        try:
-            if deeds.count:
-                self._taken = True
-                after = self.node.steady.advance(deeds.bytes, Lsn(deeds.durable), deeds.beat, deeds.heard)
-                frames = [(Lsn(deeds.lsns[at]), deeds.offsets[at]) for at in range(deeds.points)]
-                store.journal.advance(frames, after, end=deeds.end, batch=deeds.batch)
-                self.meters.syncs(deeds.syncs, deeds.bytes, deeds.sync_seconds)
-            if deeds.handed:
-                self._handed = self._take_over(deeds)
-        except (SafetyViolated, StoreError) as error:
-            self.node.failed(f"the short way: {error}")
-
-    def _take_over(self, deeds: native.Deeds) -> "_Handed":
-        conn, epoch, beat = Conn(deeds.handed_conn), Epoch(deeds.handed_epoch), deeds.handed_beat
-        lsn, size, durable = Lsn(deeds.handed_lsn), deeds.handed_size, Lsn(deeds.handed_durable)
-        stream = deeds.handed_stream
-        after = self.node.steady.extend(conn, epoch, stream, lsn, durable, beat, size, deeds.handed_heard)
-        if after is None:
-            raise SafetyViolated(f"an append of {size} bytes at {lsn} is being written against the node's will")
-        return _Handed(
-            conn=conn,
-            epoch=epoch,
-            lsn=lsn,
-            beat=beat,
-            after=after,
-            offset=deeds.handed_offset,
-            end=deeds.handed_end,
-            batch=deeds.handed_batch,
-        )
-
-    def _finish(self, conn: Conn, stream: WireStream) -> None:
-        """An append that was handed over while it was written has an end."""
-        with self.lock:
-            handed, self._handed = self._handed, None
-            store = self.store
-            if handed is None or store is None:
-                return  # the node is out of service
-            if not stream.error:
-                frames = [(handed.lsn, handed.offset)]
-                store.journal.advance(frames, handed.after, end=handed.end, batch=handed.batch)
-                self.meters.syncs((), handed.after.flush - handed.lsn, 0.0)
-        if stream.error:
-            store.journal.fail(OSError(stream.error, os.strerror(stream.error)))
-            self.fail(StoreError(store.journal.failed))
-            return
-        self._extended(conn, stream, handed.epoch, handed.after.flush, handed.beat)
-
-    def _moved(self, conn: Conn) -> None:
-        """D has moved under readers that follow here."""
+    def moved(self, conn: Conn) -> None:
+        """D has moved under readers that follow here: what follows from that, in the reader of `conn`."""
         with self.lock:
             work = self._carry_out()
             self.changed.notify_all()
@@ -291,8 +202,18 @@ class Shell:
     def fail(self, error: Exception) -> None:
         """Take the node out of service for good."""
         with self.lock:
+            self.failure = self.failure or error
             self.node.failed(str(error))
             self._carry_out()
+
+    async def fetch_image(self, image: str, donor: MemberId) -> None:
+        """Store an image anew; NetError or ImageUnknown if that member does not give it."""
+        await self._intake.anew(image, donor)
+
+    @property
+    def syncing(self) -> bool:
+        """Tell whether an append is on its way to the disk."""
+        return self._syncing is not None or bool(self.lending and self.lending.lane.syncing)
 
     # --- effects, under the lock ---------------------------------------------------------------------------------
 
@@ -368,8 +289,7 @@ class Shell:
             work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
-        if store.journal.wants_fill:
-            self._fill_ahead(store)
+        self.fill_ahead()
         return work
 
     def _sync(self, conn: Conn | None, size: int, write: Callable[P, None], *args: P.args, **named: P.kwargs) -> bool:
@@ -399,8 +319,10 @@ class Shell:
         if after.epoch != epoch:
             log.info("entered an epoch", extra={"epoch": after.epoch, "lsn": after.flush})
 
-    def _fill_ahead(self, store: Store) -> None:
-        if not self._filling:
+    def fill_ahead(self) -> None:
+        """Have zeros written behind the end of the journal, if there are few."""
+        store = self.store
+        if store is not None and store.journal.wants_fill and not self._filling:
             self._filling = True
             self._in_background(self._fill_thread, lambda: self._fill(store))
 
@@ -435,21 +357,11 @@ class Shell:
             due = self.node.next_deadline()
             if due is not None and due <= self.clock.now():
                 self.input(self.node.tick)
-            if isinstance(self.lock, Lane):
-                self._look_at(self.lock)
+            if self.lending:
+                self.lending.look()
             if (syncing := self._syncing) is not None and time.monotonic() - syncing[2] > HANG_S:
                 self.port.relieve(*syncing[:2])
             await asyncio.sleep(BEAT_S)
-
-    def _look_at(self, lane: Lane) -> None:
-        """Hear what went the short way, write zeros ahead of it, and relieve a reader that hangs in the disk."""
-        with lane:
-            since = lane.syncing
-            if self._handed is not None and since and time.monotonic() - since > HANG_S:
-                self.port.relieve(self._handed.conn, None)
-        if self._taken and self.store is not None and self.store.journal.wants_fill:
-            self._fill_ahead(self.store)
-        self._taken = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task of this shell; one that fails by surprise takes the node out of service."""

@@ -12,18 +12,22 @@ from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.contract.volume import MemberId, VolumeConfig
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.core.node import Node
+from borealis_engine.net.background import PACE, Pace
 from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.control import Changes
+from borealis_engine.net.healing import Healing
 from borealis_engine.net.meters import Meters
+from borealis_engine.net.rescue import Rescue
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.tls import Tls
 from borealis_engine.store.disk import RealDisk
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskLost
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskFull, DiskLost
 from borealis_engine.store.member import Store, open_store
 
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.05  # how often a change of the status is looked for
+ROOM = 32 << 20  # bytes that have to be free before a disk that was full is opened anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class StorageSettings:
     lease_s: float
     host: str
     port: int = LOG_PORT
+    room: int = ROOM
+    pace: Pace = PACE
 
 
 class StorageNode:
@@ -47,6 +53,9 @@ class StorageNode:
         """Open the disk; DiskForeign if it is another member's. A lost or broken one makes a node that only reports."""
         self._settings = settings
         self._lost = False
+        self._failure: Exception | None = None  # why the disk could not be opened
+        self._disk = RealDisk(settings.data)
+        self.renewal = asyncio.Event()  # set when the process should end, and open the disk anew in the next one
         self.meters = Meters()
         store, unfit = self._open()
         config = newest(settings.config, store.recall_volume() if store else "")
@@ -63,28 +72,41 @@ class StorageNode:
         self.clock = clock
         self.node = node
         self.shell = Shell(node=node, store=store, tls=tls, clock=clock, meters=self.meters)
+        self.healing = self._healing()
         self.meters.watch(self.status, lambda: self.clock.stalled)
 
     def _open(self) -> tuple[Store | None, str]:
         settings = self._settings
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
-            store = open_store(
-                RealDisk(settings.data),
-                member=settings.member,
-                cluster_uid=settings.config.cluster_uid,
-                allow_format=settings.allow_format,
-            )
+            store = self._open_store(allow_format=settings.allow_format)
         except DiskLost as error:
             self._lost = True
             return None, str(error)
         except (DiskCorrupt, DiskFailed, OSError) as error:
+            self._failure = error
             return None, f"{type(error).__name__}: {error}"
         state = store.journal.state
         log.info(
             "opened the disk: promised %d, log up to %d", state.promised, state.flush, extra={"epoch": state.epoch}
         )
         return store, ""
+
+    def _open_store(self, *, allow_format: bool) -> Store:
+        settings = self._settings
+        uid = settings.config.cluster_uid
+        return open_store(self._disk, member=settings.member, cluster_uid=uid, allow_format=allow_format)
+
+    def _healing(self) -> Healing | Rescue | None:
+        """Choose what looks after the disk: a lost one, and one that may only be full, are left alone."""
+        if self.shell.store is not None:
+            return Healing(self.shell, self.shell.store, pace=self._settings.pace)
+        if self._failure is None or isinstance(self._failure, DiskFull):
+            return None
+        return Rescue(self.shell, self._disk, reopen=self._try_to_open, pace=self._settings.pace)
+
+    def _try_to_open(self) -> None:
+        self._open_store(allow_format=False).journal.close()
 
     @property
     def fit(self) -> bool:
@@ -104,7 +126,7 @@ class StorageNode:
 
     def status(self) -> StorageStatus:
         """Give what `/status` shows."""
-        node, store, durable = self.node, self.shell.store, self.node.durable
+        node, store, durable, healing = self.node, self.shell.store, self.node.durable, self.healing
         return StorageStatus(
             name=self._settings.name,
             member=self._settings.member,
@@ -119,7 +141,10 @@ class StorageNode:
             revision=node.config.revision,
             bytes_used=store.bytes_used if store else 0,
             bytes_free=store.disk.free() if store else 0,
-            message=node.unfit,
+            scrubbed_at=healing.scrubbed_at if healing else 0.0,
+            damaged=len(healing.damaged) if healing else 0,
+            repaired=healing.repaired if healing else 0,
+            message=node.unfit or (healing.message if healing else ""),
         )
 
     @asynccontextmanager
@@ -127,20 +152,37 @@ class StorageNode:
         """Listen on the log port until the block ends; `changes` hears when the status is another."""
         self.shell.start()
         self.shell.port.listen(self._settings.host, self._settings.port)
+        if self.healing is not None:
+            self.healing.start()
         watching = asyncio.create_task(self._watch(changes))
         try:
             yield
         finally:
             watching.cancel()
+            if self.healing is not None:
+                await asyncio.get_running_loop().run_in_executor(None, self.healing.stop)
             await self.shell.aclose()
             await asyncio.gather(watching, return_exceptions=True)
+
+    def _worth_another_start(self) -> bool:
+        """Tell whether what took the node out of service is over: it was full and has room, or damaged and is mended.
+
+        A write or a sync that failed for another reason is never over by itself: such a disk is somebody's to judge.
+        """
+        if isinstance(self.shell.failure or self._failure, DiskFull):
+            return self._disk.free() >= self._settings.room
+        return self.healing is not None and self.healing.healed
 
     async def _watch(self, changes: Changes) -> None:
         """Say that the status changed, its positions apart, which the streams' heartbeat carries."""
         before = None
         while True:
             durable, config = self.node.durable, self.node.config
-            now = (self.state, durable.promised, durable.epoch, len(self.node.images), config.version)
+            damaged = len(self.healing.damaged) if self.healing else 0
+            now = (self.state, durable.promised, durable.epoch, len(self.node.images), config.version, damaged)
+            if self.node.unfit and not self.renewal.is_set() and self._worth_another_start():
+                log.warning("beginning anew: %s is over", self.node.unfit)
+                self.renewal.set()
             if now != before:
                 changes.changed()
                 before = now

@@ -14,6 +14,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _IOV_MAX = 512
 _JOIN_BELOW = 64 * 1024
+_PAGE = 4096
 
 
 class File(Protocol):
@@ -27,6 +28,9 @@ class File(Protocol):
 
     def read(self, size: int, offset: int) -> bytes:
         """Read up to `size` bytes at `offset`; shorter only at the end of the file."""
+
+    def read_through(self, size: int, offset: int) -> bytes:
+        """`read` from the device rather than from memory, where that can be, and keep nothing of it in memory."""
 
     def size(self) -> int:
         """Give the length in bytes."""
@@ -112,6 +116,14 @@ class RealFile:
             if not more:
                 break
             data += more
+        return data
+
+    def read_through(self, size: int, offset: int) -> bytes:
+        """Read what the device holds: pages that are not dirty leave the cache before and after."""
+        start, length = offset - offset % _PAGE, size + offset % _PAGE
+        os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
+        data = self.read(size, offset)
+        os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
         return data
 
     def size(self) -> int:

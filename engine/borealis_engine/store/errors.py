@@ -1,8 +1,10 @@
 """The errors of the store, by blame.
 
     StoreError
-    ├── DiskFailed      a write or a sync failed, or the disk is full: the store refuses everything from then on
+    ├── DiskFailed      a write or a sync failed: the store refuses everything from then on
+    │   └── DiskFull    for lack of room: may be opened anew when there is some
     ├── DiskCorrupt     what was durable is not what is read now
+    │   └── LogDamaged  in journal file `file`
     ├── DiskLost        an empty disk although this member was formatted before
     ├── DiskForeign     the disk of another member, cluster or format
     ├── DiskUnreadable  no disk of a storage node, or one that may not be looked at
@@ -22,11 +24,23 @@ class StoreError(Exception):
 
 
 class DiskFailed(StoreError):
-    """A write or a sync failed, or the disk is full."""
+    """A write or a sync failed."""
+
+
+class DiskFull(DiskFailed):
+    """There was no room for a write."""
 
 
 class DiskCorrupt(StoreError):
     """What was durable is not what is read now."""
+
+
+class LogDamaged(DiskCorrupt):
+    """Log that was durable is damaged, or cannot be read."""
+
+    def __init__(self, lsn: int, file: int) -> None:
+        super().__init__(f"log at {lsn} in journal file {file} is damaged")
+        self.file = file
 
 
 class DiskLost(StoreError):
@@ -60,5 +74,6 @@ def disk_errors(what: str) -> Iterator[None]:
 
 def disk_failed(what: str, error: OSError) -> DiskFailed:
     """Give the DiskFailed for an OSError, with a full disk named as such."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return DiskFailed(f"{what}: {'disk full' if full else error.strerror or error}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{what}: disk full")
+    return DiskFailed(f"{what}: {error.strerror or error}")

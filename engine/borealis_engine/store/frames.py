@@ -126,14 +126,15 @@ def scan(read: ReadAt, nonce: bytes, start: int, end: int, *, window: int = WIND
 
 
 def _refill(read: ReadAt, nonce: bytes, base: int, end: int, window: int) -> tuple[Frame | None, memoryview]:
-    """Read on at `base`: a window, and if the frame there is longer, all that a frame can need."""
-    view = memoryview(b"")
-    for size in (window, FRAME.size + MAX_PAYLOAD):
-        view = memoryview(read(max(0, min(size, end - base)), base))
-        frame = parse_frame(view, 0, nonce, base)
-        if frame is not None or len(view) < size:
-            return frame, view
-    return None, view
+    """Read on at `base`: a window, and if the frame there says that it is longer, all of it."""
+    view = memoryview(read(max(0, min(window, end - base)), base))
+    frame = parse_frame(view, 0, nonce, base)
+    if frame is None and len(view) == window >= FRAME.size:
+        size = FRAME.size + FRAME.unpack_from(view)[2]
+        if window < size <= min(FRAME.size + MAX_PAYLOAD, end - base):
+            view = memoryview(read(size, base))
+            frame = parse_frame(view, 0, nonce, base)
+    return frame, view
 
 
 def find_later(read: ReadAt, nonce: bytes, start: int, end: int, batch: int) -> Frame | None:

@@ -33,7 +33,14 @@ class Images:
                 if name.endswith(TEMPORARY):
                     disk.remove(f"{FOLDER}/{name}")
                 else:
-                    self._heads[name] = self._read_head(name)
+                    self._learn(name)
+
+    def _learn(self, image: str) -> None:
+        """Note a blob; one without a readable head is as good as not here, until it is fetched anew."""
+        try:
+            self._heads[image] = self._read_head(image)
+        except DiskCorrupt:
+            self._sizes.pop(image, None)
 
     @property
     def extents(self) -> dict[str, ImageExtent]:
@@ -63,6 +70,8 @@ class Images:
     def log(self, image: str, start: Lsn, upto: Lsn) -> bytes:
         """Give the log bytes [start, upto) that came with a blob; ImageUnknown if they did not."""
         with disk_errors(f"image {image}"):
+            for _ in self.pieces(image):
+                pass  # the digest is of the whole: no part of it is believed before
             file = self._open(image)
             try:
                 head = self._heads[image]

@@ -91,6 +91,24 @@ class LogIndex:
         if self._runs:
             self._runs[-1].end = min(self._runs[-1].end, lsn)
 
+    def live(self, file: int, offset: int, lsn: Lsn, upto: Lsn) -> Lsn:
+        """Say up to where log [lsn, upto), in frames from `offset` of `file` on, counts: what is above is void."""
+        at = bisect_right(self._starts, lsn) - 1
+        run, behind = (self._runs[at], self._runs[at + 1 : at + 2]) if at >= 0 else (None, [])
+        if run is None or run.file != file or run.offsets[0] > offset or lsn >= run.end:
+            return lsn
+        if behind and behind[0].file == file and behind[0].offsets[0] <= offset:
+            return lsn
+        return Lsn(min(upto, run.end))
+
+    def forget(self, file: int, offset: int, end: int) -> None:
+        """Remember no place within [offset, end) of `file` but its beginning: frames lie elsewhere there now."""
+        self._hints.clear()
+        for run in self._runs:
+            if run.file == file:
+                kept = [n for n, at in enumerate(run.offsets) if not offset < at < end]
+                run.lsns, run.offsets = [run.lsns[n] for n in kept], [run.offsets[n] for n in kept]
+
     def hint(self, lsn: Lsn, place: Place) -> None:
         """Remember that scanning for `lsn` may begin at `place`.
 

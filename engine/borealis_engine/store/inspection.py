@@ -23,12 +23,11 @@ from borealis_engine.store.records import LOGGED
 from borealis_engine.store.recovery import Found, admit, is_torn, replay
 
 LEAVE = (
-    "the node refuses this disk when it starts: leave its data as they are, for this release cannot rebuild a member"
-    " from the others yet, and one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
+    "a node mends damaged log from the others, while it runs and when it starts; if it says that it cannot, leave its"
+    " data as they are, for one whose disk was emptied counts for nothing; see the runbook BorealisMemberLost"
 )
-COPY_IMAGE = (
-    "the node fails when this image is asked for: copy the file of this name from another member over it (the name is"
-    " the digest of its bytes), start the node anew, and verify again"
+FETCH_IMAGE = (
+    "a node that runs fetches this image anew from another member by itself (the name is the digest of its bytes)"
 )
 COPY_VOLUME = "the node cannot start: copy this file from another member of the cluster, it is the same for all"
 GIVE = "give the directory that BOREALIS_DATA_DIR of a storage node names, or a whole copy of it"
@@ -207,7 +206,7 @@ class _JournalSurvey:
         try:
             if self.lost:
                 self._begin_anew(file.header.first_batch - 1)
-            report.size, report.first_batch = file.size(), file.header.first_batch
+            report.size, report.first_batch = file.filled, file.header.first_batch
             self._read(file, report, last=last)
         finally:
             file.close()
@@ -266,11 +265,11 @@ class _JournalSurvey:
         """Tell of damage behind what is good, which begins at `at`, and of more of it further behind."""
         nonce, batch, lsn = file.header.nonce, self.found.batch + 1, self._good
         told = False
-        while (later := find_later(file.read, nonce, at, file.size(), batch)) is not None:
+        while (later := find_later(file.read, nonce, at, file.filled, batch)) is not None:
             self._damage(report.name, at, f"{meaning}; whole again from {later.offset} on, batch {later.batch}", lsn)
             at, batch, told = later.end, later.batch, True
             try:
-                for group in batches(scan(file.read, nonce, later.offset, file.size()), later.batch):
+                for group in batches(scan(file.read, nonce, later.offset, file.filled), later.batch):
                     at, batch, lsn = group[-1].end, group[-1].batch + 1, _log_end(group, lsn)
                 at, meaning = _broken(file, at), "damaged bytes"
             except DiskCorrupt as further:
@@ -301,7 +300,7 @@ class _JournalSurvey:
 
 def _broken(file: JournalFile, start: int) -> int:
     """Give the offset from `start` on where no whole frame stands."""
-    for frame in scan(file.read, file.header.nonce, start, file.size()):
+    for frame in scan(file.read, file.header.nonce, start, file.filled):
         start = frame.end
     return start
 
@@ -340,7 +339,7 @@ def _images(disk: Disk, state: DurableState, findings: list[Finding], *, digests
     wanted = state.history[0].image if state.history else ""
     if wanted and wanted not in [report.name for report in reports]:
         meaning = "the image that the log begins with is missing"
-        findings.append(_damage(f"{images.FOLDER}/{wanted}", meaning, remedy=COPY_IMAGE))
+        findings.append(_damage(f"{images.FOLDER}/{wanted}", meaning, remedy=FETCH_IMAGE))
     return reports
 
 
@@ -359,7 +358,7 @@ def _image(file: File, name: str, findings: list[Finding], *, digests: bool) -> 
     except DiskCorrupt as error:
         whole = False
         meaning = f"{error}: its bytes are not those that it is named for"
-        findings.append(_damage(f"{images.FOLDER}/{name}", meaning, remedy=COPY_IMAGE))
+        findings.append(_damage(f"{images.FOLDER}/{name}", meaning, remedy=FETCH_IMAGE))
     return ImageReport(name=name, size=file.size(), complete=whole, log=log)
 
 

@@ -9,13 +9,14 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.journal import DurableState, Logged, Record, apply
 from borealis_engine.store.disk import Buffer, Disk
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogUnknown, disk_failed
+from borealis_engine.store.errors import DiskFailed, LogDamaged, LogUnknown, disk_failed
 from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, render_frame, scan
+from borealis_engine.store.holes import Border, Hole
 from borealis_engine.store.index import LogIndex, Place
 from borealis_engine.store.journal_file import JournalFile, create_file
 from borealis_engine.store.records import LOGGED, PIECE, Part, parts, render_batch, render_state
@@ -34,8 +35,16 @@ class Sizes:
     step: int = 1 << 20
 
 
+class Tail(NamedTuple):
+    """The file that is appended to, the end of what was synced there, and the border behind it."""
+
+    file: int
+    end: int
+    border: Border
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
+class Frontier:
     """Where the next frame belongs: in which file, at which offset, up to which it may reach; the last batch."""
 
     descriptor: int
@@ -83,13 +92,37 @@ class Journal:
     @property
     def bytes_used(self) -> int:
         """Give the length of all files, with what is filled ahead."""
-        return sum(file.size() for file in list(self._files.values()))  # the appender may begin a file meanwhile
+        return sum(file.filled for file in list(self._files.values()))  # the appender may begin a file meanwhile
 
     @property
     def wants_fill(self) -> bool:
         """Tell whether `fill` has something to do."""
         last, filled = self._last, self._last.filled
         return filled - last.end < self._sizes.ahead and filled < self._sizes.file and not self._failed
+
+    @property
+    def files(self) -> dict[int, JournalFile]:
+        """Give the files by their numbers."""
+        return dict(self._files)
+
+    def tail(self) -> Tail:
+        """Say where the file ends that is appended to.
+
+        Asked for while an append ends, `border` may be behind `end`: then the sizes of a hole there prove nothing.
+        """
+        batch, flush = self._batch, self._state.flush
+        last = self._last
+        return Tail(file=last.header.number, end=last.end, border=Border(batch + 1, flush))
+
+    def live(self, hole: Hole) -> Lsn:
+        """Say up to where the log of a hole counts; above it a truncation made it void."""
+        with self._lock:
+            return self._index.live(hole.file, hole.offset, hole.lsn, hole.upto)
+
+    def recut(self, hole: Hole) -> None:
+        """Hear that frames lie elsewhere in a hole now."""
+        with self._lock:
+            self._index.forget(hole.file, hole.offset, hole.end)
 
     def append(self, records: Sequence[Record]) -> None:
         """Make the records durable together; DiskFailed now and ever after if that does not succeed."""
@@ -128,29 +161,31 @@ class Journal:
             self._index.add(lsn, len(data), last.header.number, offset)
             self._state = state
 
-    def tail(self) -> Tail | None:
+    def frontier(self) -> Frontier | None:
         """Say where the next frame of log belongs, for who writes it past the journal; None if nobody may."""
         last, descriptor = self._last, self._last.fileno()
         if self._failed or descriptor < 0:
             return None
         limit = min(last.filled, self._sizes.file)
-        return Tail(descriptor=descriptor, nonce=last.header.nonce, end=last.end, limit=limit, batch=self._batch)
+        return Frontier(descriptor=descriptor, nonce=last.header.nonce, end=last.end, limit=limit, batch=self._batch)
 
     def advance(self, frames: Sequence[tuple[Lsn, int]], state: DurableState, *, end: int, batch: int) -> None:
-        """Take what was written at the `tail` and is durable there: the log up to `state.flush`.
+        """Take what was written at the `frontier` and is durable there: the log up to `state.flush`.
 
         `frames` are LSN and offset of the first frame, and of later ones some way apart; `end` and `batch` follow.
         """
         last, ends = self._last, [*(lsn for lsn, _ in frames[1:]), state.flush]
+        last.end, self._batch = end, batch
         with self._lock:
             for (lsn, offset), upto in zip(frames, ends, strict=True):
                 self._index.add(lsn, upto - lsn, last.header.number, offset)
             self._state = state
-        last.end, self._batch = end, batch
 
-    def fail(self, error: OSError) -> None:
-        """Refuse everything from here on: what was written past the journal failed."""
-        self._failed = str(disk_failed("append to the journal", error))
+    def fail(self, error: OSError) -> DiskFailed:
+        """Refuse everything from here on, for what was written past the journal failed; give the reason."""
+        failed = disk_failed("append to the journal", error)
+        self._failed = str(failed)
+        return failed
 
     def read(self, start: Lsn, upto: Lsn, *, limit: int = PIECE) -> bytes:
         """Give log from `start` up to `upto`, at most `limit` bytes and at least one, verified.
@@ -163,7 +198,10 @@ class Journal:
             place = self._index.find(start)
             cuts, file = self._index.cuts, self._files[place.file]
         end = Lsn(min(upto, start + limit, place.upto))
-        pieces, behind = _collect(file, place, start, end)
+        try:
+            pieces, behind = _collect(file, place, start, end)
+        except DiskFailed as error:
+            raise LogDamaged(start, place.file) from error
         with self._lock:
             if self._index.cuts != cuts:
                 raise LogUnknown(f"log at {start} was truncated while it was read")
@@ -174,10 +212,11 @@ class Journal:
         """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk."""
         last = self._last
         try:
-            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.size())))
+            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))
         except OSError as error:
-            self._failed = f"filling the journal ahead: {error.strerror or error}"
-            raise DiskFailed(self._failed) from error
+            failed = disk_failed("filling the journal ahead", error)
+            self._failed = str(failed)
+            raise failed from error
 
     def close(self) -> None:
         """Close all files; what was not appended is not there."""
@@ -245,4 +284,4 @@ def _collect(file: JournalFile, place: Place, start: Lsn, end: Lsn) -> tuple[lis
             whole = frame.lsn + len(frame.payload) == end
             offset, lsn = (frame.end, end) if whole else (frame.offset, frame.lsn)
             return pieces, replace(place, offset=offset, lsn=lsn)
-    raise DiskCorrupt(f"log at {at} in journal file {file.header.number} is damaged")
+    raise LogDamaged(at, file.header.number)

@@ -22,8 +22,9 @@ class JournalFile:
     def __init__(self, file: File, header: FileHeader, end: int) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self.filled = file.size()  # bytes up to which the file is written, with zeros beyond the end
+        self.filled = file.size()  # its length: up to there it is written, with zeros beyond the end
         self._sealed = False
+        self.bare = file  # for those who verify and mend it
         self.header = header
         self.end = end
 
@@ -74,9 +75,12 @@ class JournalFile:
         """Give the descriptor; -1 if there is none."""
         return self._file.fileno()
 
-    def size(self) -> int:
-        """Give the length with what is filled ahead."""
-        return self.filled
+    def affirm(self, offset: int) -> None:
+        """Write again, and sync, what stands from `offset` to the end.
+
+        A sync that failed leaves pages that look written and are not; only those written anew are synced for sure.
+        """
+        self._file.write_through((self._file.read(self.end - offset, offset),), offset)
 
     def read(self, size: int, offset: int) -> bytes:
         """Read, mapping errors of the disk."""

@@ -28,6 +28,7 @@ class Found:
 
     state: DurableState = EMPTY
     batch: int = 0
+    batch_at: int = 0  # its offset, in the last file
     index: LogIndex = field(default_factory=LogIndex)
     files: dict[int, JournalFile] = field(default_factory=dict)
 
@@ -48,6 +49,8 @@ def open_journal(disk: Disk, *, member: str, sizes: Sizes = DEFAULT_SIZES) -> Jo
                 file.cut()
             else:
                 file.sync()
+            if name == names[-1]:
+                file.affirm(found.batch_at)  # each batch before was synced before the next one was written
         if not found.files:
             raise DiskCorrupt("the journal has no file")
     return Journal(
@@ -76,11 +79,12 @@ def replay(found: Found, file: JournalFile) -> None:
     The first batch of a file repeats the state of all before.
     """
     header = file.header
-    for group in batches(scan(file.read, header.nonce, file.end, file.size()), found.batch + 1):
+    for group in batches(scan(file.read, header.nonce, file.end, file.filled), found.batch + 1):
         state = found.state
         for frame in group:
             state = _after(found, state, header, frame)
         found.state, found.batch, file.end = state, group[-1].batch, group[-1].end
+        found.batch_at = group[0].offset
     if found.batch < header.first_batch:
         raise DiskCorrupt(f"journal file {header.number} has no valid beginning")
 
@@ -105,7 +109,7 @@ def is_torn(found: Found, file: JournalFile, *, last: bool) -> bool:
 
     DiskCorrupt for anything else: bytes that were durable are damaged.
     """
-    later = find_later(file.read, file.header.nonce, file.end, file.size(), found.batch + 1)
+    later = find_later(file.read, file.header.nonce, file.end, file.filled, found.batch + 1)
     if later is not None:
         raise DiskCorrupt(f"damage at {file.end} of journal file {file.header.number}, before batch {later.batch}")
     if _zeros(file):
@@ -117,4 +121,4 @@ def is_torn(found: Found, file: JournalFile, *, last: bool) -> bool:
 
 def _zeros(file: JournalFile) -> bool:
     step = 1 << 20
-    return not any(file.read(step, at).strip(b"\0") for at in range(file.end, file.size(), step))
+    return not any(file.read(step, at).strip(b"\0") for at in range(file.end, file.filled, step))

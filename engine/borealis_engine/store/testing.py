@@ -25,6 +25,7 @@ class _Inode:
     durable: bytearray = field(default_factory=bytearray)
     cached: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # (offset, None) is a truncation
+    unreadable: set[int] = field(default_factory=set)  # numbers of sectors
 
     def apply(self, target: bytearray, offset: int, data: bytes | None) -> None:
         if data is None:
@@ -36,6 +37,8 @@ class _Inode:
 
     def write(self, offset: int, data: bytes | None) -> None:
         self.pending.append((offset, data))
+        if data is not None:
+            self.unreadable -= set(range(offset // SECTOR, (offset + len(data) - 1) // SECTOR + 1))
         self.apply(self.cached, offset, data)
 
     def survive(self, chance: random.Random) -> "_Inode":
@@ -45,7 +48,7 @@ class _Inode:
             for at, piece in _sectors(offset, data):
                 if chance.random() < 0.5:
                     self.apply(left, at, piece)
-        return _Inode(durable=left, cached=bytearray(left))
+        return _Inode(durable=left, cached=bytearray(left), unreadable=set(self.unreadable))
 
 
 def _sectors(offset: int, data: bytes | None) -> Iterator[tuple[int, bytes | None]]:
@@ -138,6 +141,10 @@ class FakeDisk:
         inode.durable[offset] ^= flip
         inode.cached[offset] ^= flip
 
+    def spoil(self, name: str, offset: int) -> None:
+        """Make a sector unreadable until it is written again."""
+        self._names[name].unreadable.add(offset // SECTOR)
+
     def _change(self, change: Callable[[dict[str, _Inode]], None]) -> None:
         self.step()
         change(self._names)
@@ -160,7 +167,11 @@ class FakeFile:
         """Write into the cache; what the power cut hits may survive in part."""
         data = b"".join(buffers)
         growth = max(0, offset + len(data) - len(self._inode.cached))
-        if self._disk.fail_writes:
+        inside = [at for at in (offset, offset + len(data)) if at % SECTOR and at < len(self._inode.cached)]
+        sectors = {at // SECTOR for at in inside}
+        if (
+            self._disk.fail_writes or self._inode.unreadable & sectors
+        ):  # a part of a sector is read before it is written
             raise OSError(errno.EIO, "input/output error")
         if growth > self._disk.free():
             raise OSError(errno.ENOSPC, "no space left on device")
@@ -172,8 +183,15 @@ class FakeFile:
         self._inode.write(offset, data)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Read from the cache."""
+        """Read from the cache; EIO where a sector cannot be read."""
+        end = min(offset + size, len(self._inode.cached))
+        if self._inode.unreadable & set(range(offset // SECTOR, -(-end // SECTOR))):
+            raise OSError(errno.EIO, "input/output error")
         return bytes(self._inode.cached[offset : offset + size])
+
+    def read_through(self, size: int, offset: int) -> bytes:
+        """Read from the cache, which is all that this disk has."""
+        return self.read(size, offset)
 
     def size(self) -> int:
         """Give the length in bytes."""
@@ -190,7 +208,8 @@ class FakeFile:
         if self._disk.fail_syncs:
             self._inode.pending.clear()
             raise OSError(errno.EIO, "input/output error")
-        self._inode.durable = bytearray(self._inode.cached)
+        for offset, data in self._inode.pending:  # what an earlier, failed sync forgot is not among it
+            self._inode.apply(self._inode.durable, offset, data)
         self._inode.pending.clear()
 
     def fileno(self) -> int:

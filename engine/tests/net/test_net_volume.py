@@ -189,20 +189,22 @@ async def test_frozen_nodes_stop_nothing_and_catch_up_when_they_thaw(nodes: Stor
         assert not driver.over.done()
 
 
-async def test_a_damaged_journal_is_reported_and_takes_part_in_nothing(nodes: StorageNodes) -> None:
+async def test_a_damaged_promise_is_reported_and_takes_part_in_nothing(nodes: StorageNodes) -> None:
     async with WriterDriver(nodes) as driver:
         await driver.reign()
         await written(driver, 10, 5)
         await nodes.stop(2)
         journal = next((nodes.data(2) / "journal").glob("*.log"))
+        promise = journal.read_bytes().index(b'{"epoch":')
         with journal.open("r+b") as file:
-            file.seek(1200)  # in the log that came with the image: batches follow
+            file.seek(promise)
             file.write(b"damage")
         await nodes.start(2, format_disk=False)
-        status = await nodes.status(2)
+        status = await nodes.shows(2, lambda status: "cannot be mended" in status.message)
         assert status.state is StorageState.FAILED
         assert "DiskCorrupt" in status.message
         await driver.append(b"goes on")
+        assert nodes.processes[2].returncode is None
 
 
 async def test_the_image_of_the_volume_can_be_fetched_from_every_member(nodes: StorageNodes) -> None:

@@ -321,3 +321,14 @@ def test_the_program_itself_verifies_and_without_a_command_serves(root: Path) ->
     served = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert served.returncode == 2
     assert "BOREALIS_VOLUME is not set" in served.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_that_has_seen_enough_is_no_error(root: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as `head` does, only sooner
+    flip(next((root / "images").iterdir()), 3000)
+    program = [sys.executable, "-m", "borealis_engine.main.storage", *command, str(root)]
+    ended = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (int("verify" in command), b"")

@@ -195,7 +195,7 @@ def test_a_damaged_image_is_found(offset: int) -> None:
     (finding,) = report.findings
     assert (finding.damage, finding.file) == (True, f"images/{image}")
     assert not report.images[0].complete
-    assert "copy the file" in finding.remedy
+    assert "fetches this image anew" in finding.remedy
 
 
 def test_a_missing_image_is_damage_and_an_upload_that_has_not_ended_is_none() -> None:

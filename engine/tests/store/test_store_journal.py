@@ -132,18 +132,19 @@ def test_an_idle_journal_costs_what_is_filled_ahead_and_sealed_files_cost_nothin
 
 
 def test_the_size_may_be_asked_for_while_a_file_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, size = fresh(FakeDisk()), JournalFile.size
+    journal, files = fresh(FakeDisk()), list[int]()
     journal.append([ENTRY])
 
     def interrupted(file: JournalFile) -> int:
-        monkeypatch.setattr(JournalFile, "size", size)
-        journal.append([Logged(lsn=journal.state.flush, data=bytes(SMALL.file))])
-        return size(file)
+        if not files:
+            files.append(len(journal._files))
+            journal.append([Logged(lsn=journal.state.flush, data=bytes(SMALL.file))])
+        return int(file.__dict__["filled"])
 
-    monkeypatch.setattr(JournalFile, "size", interrupted)
-    before = len(journal._files)
+    filled = property(interrupted, lambda file, size: file.__dict__.update(filled=size))
+    monkeypatch.setattr(JournalFile, "filled", filled, raising=False)
     assert journal.bytes_used > 0
-    assert len(journal._files) > before
+    assert len(journal._files) > files[0]
 
 
 @pytest.mark.parametrize("fault", ["fail_syncs", "fail_writes", "full"])
@@ -165,6 +166,19 @@ def test_after_a_failure_everything_is_refused(fault: str) -> None:
     assert journal.state.promised == 2
     reopened = open_journal(disk.crash(random.Random(1)), member=MEMBER)
     assert reopened.state.promised in (2, 3)
+
+
+def test_what_a_failed_sync_left_in_the_cache_is_durable_before_it_is_reported() -> None:
+    """The batch looks written, and no later sync says that it is not: only writing it again makes it so."""
+    disk = FakeDisk()
+    journal = fresh(disk)
+    disk.fail_syncs = True
+    with pytest.raises(DiskFailed):
+        journal.append([Promised(epoch=Epoch(3), owner="b")])
+    disk.fail_syncs = False
+    reported = open_journal(disk, member=MEMBER).state
+    assert reported.promised == 3
+    assert open_journal(disk.crash(random.Random(1)), member=MEMBER).state == reported
 
 
 def test_a_failed_sync_of_the_filling_fails_the_journal() -> None:

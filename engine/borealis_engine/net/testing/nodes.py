@@ -12,7 +12,7 @@ import signal
 import ssl
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -173,6 +173,23 @@ class StorageNodes:
         except TimeoutError as error:
             raise TimeoutError(f"storage node {number} is at {status}:\n{self.log(number)}") from error
         return status
+
+    async def shows(self, number: int, wanted: Callable[[StorageStatus], bool]) -> StorageStatus:
+        """Wait until the status of a node is as `wanted`; TimeoutError with its log after START_DEADLINE_S."""
+        status = await self.answering(number)
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                while not wanted(status):
+                    await asyncio.sleep(_POLL_S)
+                    status = await self.status(number)
+        except TimeoutError as error:
+            raise TimeoutError(f"storage node {number} is at {status}:\n{self.log(number)}") from error
+        return status
+
+    async def ends(self, number: int) -> int:
+        """Wait until the process of a node ends by itself and give its exit status."""
+        async with asyncio.timeout(START_DEADLINE_S):
+            return await self.processes[number].wait()
 
     def log(self, number: int) -> str:
         """Give what a node has logged so far."""
