@@ -13,8 +13,9 @@ help:  ## this list
 
 setup: $(STAMP)  ## virtual environment with the pinned dependencies
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tools/native_build.py $(wildcard engine/borealis_engine/native/*.[ch])
 	PYTHON=$(PYTHON) tools/prepare python
+	tools/prepare compiler
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -28,6 +28,7 @@ RUN /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-ca
  && find /opt/borealis -type f -name '*.[ch]' -delete -o -type f -name '*.py[xi]' -delete -o -type f -name '*.pxd' -delete
 
 FROM dependencies AS project
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev libssl-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -102,9 +102,7 @@ class Lending:
         if after is None:
             raise SafetyViolated(f"an append of {size} bytes at {lsn} is being written against the node's will")
         offset, end, batch = deeds.handed_offset, deeds.handed_end, deeds.handed_batch
-        return _Handed(
-            conn=conn, epoch=epoch, lsn=lsn, beat=beat, after=after, offset=offset, end=end, batch=batch
-        )
+        return _Handed(conn=conn, epoch=epoch, lsn=lsn, beat=beat, after=after, offset=offset, end=end, batch=batch)
 
     # --- from the shell -------------------------------------------------------------------------------------------
 

@@ -126,7 +126,8 @@ class StorageNode:
 
     def status(self) -> StorageStatus:
         """Give what `/status` shows."""
-        node, store, durable, healing = self.node, self.shell.store, self.node.durable, self.healing
+        with self.shell.lock:  # which brings what went the short way meanwhile
+            node, store, durable, healing = self.node, self.shell.store, self.node.durable, self.healing
         return StorageStatus(
             name=self._settings.name,
             member=self._settings.member,

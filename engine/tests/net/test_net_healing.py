@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from borealis_engine import native
 from borealis_engine.contract.names import ROLE_STORAGE
 from borealis_engine.contract.status import StorageState
 from borealis_engine.contract.volume import Epoch, Lsn
@@ -17,12 +18,14 @@ from borealis_engine.main.storage import AGAIN
 from borealis_engine.net.background import Pace
 from borealis_engine.net.control import Changes
 from borealis_engine.net.errors import Disconnected
+from borealis_engine.net.lending import Lending
 from borealis_engine.net.storage import StorageNode, StorageSettings
 from borealis_engine.net.testing import StorageNodes, WriterDriver
 from borealis_engine.net.testing.driver import DEADLINE_S, WAL_END
 from borealis_engine.store.disk import ReadOnlyDisk
 from borealis_engine.store.frames import FILE_HEADER, parse_header, scan
 from borealis_engine.store.inspection import inspect_disk
+from borealis_engine.store.journal_file import JournalFile
 from borealis_engine.store.records import LOGGED
 
 from .test_net_volume import log_of, written
@@ -196,17 +199,29 @@ async def test_a_damaged_promise_takes_a_running_node_out_of_service_for_good(no
         assert not node.renewal.is_set()
 
 
-async def test_a_failed_sync_is_never_over_by_itself(nodes: StorageNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["python", "library"])
+async def test_a_failed_sync_is_never_over_by_itself(
+    nodes: StorageNodes, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "library" and native.library() is None:
+        pytest.skip("the native library is not built here")
     async with WriterDriver(nodes) as driver:
         elected = await driver.reign()
         async with inside(nodes, 4, RARELY) as node:
             await driver.append(b"before")
             await until(lambda: node.node.durable.flush == elected.end + 6)
-            monkeypatch.setattr(os, "pwritev", refuse_to_write)
+            if way == "python":
+                monkeypatch.setattr(Lending, "terms", lambda self, terms: False)
+                monkeypatch.setattr(os, "pwritev", refuse_to_write)
+            else:
+                pipe = os.pipe()  # which takes nothing at an offset
+                monkeypatch.setattr(JournalFile, "fileno", lambda self: pipe[0])
+            with node.shell.lock:  # the library hears of it when that is left
+                pass
             await driver.append(b"after")
             await until(lambda: not node.fit)
             monkeypatch.undo()
-            assert "Input/output error" in node.status().message
+            assert ("Input/output error" if way == "python" else "Illegal seek") in node.status().message
             await driver.append(b"goes on")
             assert (node.state, node.status().flush_lsn) == (StorageState.FAILED, elected.end + 6)
             assert not node._worth_another_start()

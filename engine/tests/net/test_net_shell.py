@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_OPERATOR, ROLE_STORAGE
@@ -22,7 +23,9 @@ from borealis_engine.net.shell import Shell
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.net.testing.driver import WAL_END, WAL_START, make_image
 from borealis_engine.net.tls import Tls, load_tls
+from borealis_engine.store.journal import Sizes
 from borealis_engine.store.member import open_store
+from borealis_engine.store.recovery import DEFAULT_SIZES
 from borealis_engine.store.testing import FakeDisk
 
 CLUSTER = "uid-1"
@@ -32,7 +35,7 @@ MEMBER = MemberId("00112233aabbccdd")
 class Site:
     """A node behind its port."""
 
-    def __init__(self, folders: dict[str, Path], disk: FakeDisk) -> None:
+    def __init__(self, folders: dict[str, Path], disk: Any, *, sizes: Sizes = DEFAULT_SIZES) -> None:
         self.disk = disk
         self.folders = folders
         host = f"127.{100 + secrets.randbelow(90)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(250)}"
@@ -45,7 +48,7 @@ class Site:
             sealed=True,
             members=(self.member, *others),
         )
-        store = open_store(disk, member=MEMBER, cluster_uid=CLUSTER, allow_format=True)
+        store = open_store(disk, member=MEMBER, cluster_uid=CLUSTER, allow_format=True, sizes=sizes)
         self.clock = StallFreeClock()
         self.node = Node(
             member=MEMBER,

@@ -152,8 +152,6 @@ def storage_pod(index: int, state: StorageState, member: str, ip: str = "10.0.1.
     return pod(f"c-storage-{index}", Agent(status=status), component="storage", ip=ip)
 
 
-
-
 @given(st.lists(st.sampled_from(StorageState), min_size=6, max_size=6))
 def test_sealed_only_when_all_six_are_formatted(states: list[StorageState]) -> None:
     config = make_config("c", "uid", [node(z) for z in "abc"], entropy="e")
