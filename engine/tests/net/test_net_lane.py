@@ -11,6 +11,7 @@ import pytest
 from borealis_engine import native
 from borealis_engine.contract.names import ROLE_STORAGE
 from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.journal import DurableState
 from borealis_engine.core.messages import (
     Ack,
     Append,
