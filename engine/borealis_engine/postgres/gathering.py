@@ -12,10 +12,8 @@ from typing import Final
 from borealis_engine.contract.volume import Lsn
 
 HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
-FLIGHTS: Final = 4  # and the same in flights
+FLIGHTS: Final = 2  # and the same in flights
 SINGLES: Final = 2  # pieces of one commit each that may be under way together: two or three clients need not take turns
-MANY: Final = 3  # commits in a piece from which on one more is waited for than the last piece had
-RARELY: Final = 8  # pieces for which that is given up after it was in vain
 SHARE: Final = 0.1  # of the latest flight in the mean
 
 
@@ -28,7 +26,6 @@ class Gathering:
         self._left = 0  # pieces that left with it
         self._flight = 0.0  # mean seconds until a piece is durable
         self._until = 0.0
-        self._content = 0  # pieces for which no more company is hoped for than the last one had
 
     def came(self) -> None:
         """A piece came from PostgreSQL."""
@@ -38,7 +35,6 @@ class Gathering:
         """All that waits left as one piece that ends at `end`."""
         self._under_way.append((end, now))
         self._left, self._waiting = self._waiting, 0
-        self._content = max(0, self._content - 1)
 
     def landed(self, durable: Lsn, now: float) -> None:
         """Everything below `durable` is durable."""
@@ -53,10 +49,4 @@ class Gathering:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""
         if self._under_way and (self._left > 1 or len(self._under_way) >= SINGLES):
             return None
-        wanted = self._left + (self._left >= MANY and not self._content)
-        if self._waiting >= wanted:
-            return 0.0
-        rest = self._until - now
-        if rest <= 0 and self._waiting >= self._left:
-            self._content = RARELY
-        return max(0.0, rest)
+        return 0.0 if self._waiting >= self._left else max(0.0, self._until - now)
