@@ -47,7 +47,7 @@ def watch_storage() -> None:
     """Stamp what a storage node does."""
     from borealis_engine.core.messages import Ack
     from borealis_engine.net.shell import Shell
-    from borealis_engine.net.stream import Stream
+    from borealis_engine.net.stream import TlsStream
     from borealis_engine.proto.frames import parse_append
     from borealis_engine.store.disk import RealFile
     from borealis_engine.store.journal import Journal
@@ -73,7 +73,7 @@ def watch_storage() -> None:
     around(Journal, "append", key=appended, before="append", after="indexed")
     around(Journal, "extend", key=extended, before="append", after="indexed")
     around(RealFile, "write_through", key=lambda *_: latest[0], before="write", after="synced")
-    around(Stream, "send", key=acked, after="acked")
+    around(TlsStream, "send", key=acked, after="acked")
 
 
 def watch_agent() -> None:

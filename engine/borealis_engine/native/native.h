@@ -1,7 +1,7 @@
 /* The native part of the engine: the short way of a commit, in C, without a line of Python in it.
 
    What is here does nothing that Python does not do as well; it does it with a tenth of the code and data, which is
-   what a commit that waits for four processes pays for (docs/decisions/011). Everything is called through ctypes. */
+   what a commit that waits for four processes pays for (docs/decisions/014). Everything is called through ctypes. */
 #ifndef BOREALIS_NATIVE_H
 #define BOREALIS_NATIVE_H
 
