@@ -49,8 +49,8 @@ class Steady:
         Make the bytes and the state that this gives durable, then call `Node.extended`.
         """
         mark, flush = self._mark, self._pipe.held.flush
-        if (conn, epoch, stream) != self._holder or lsn != flush or not mark.lsn <= durable <= flush:
-            return None
+        if (conn, epoch, stream) != self._holder or lsn != flush or not mark.lsn <= durable <= flush + size:
+            return None  # D may lie among these bytes if they are several appends: four others were quicker
         after = self._pipe.extend(size)
         if after is not None:
             self._tenure.heard_at = now

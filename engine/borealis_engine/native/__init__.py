@@ -22,6 +22,11 @@ CLOSED, FAILED, LATER = 0, -1, -2  # WIRE_...
 BYTES, FEED, HANDED = 1, 2, 3  # LANE_...
 
 
+# Bytes that may be zero: a field of `c_char` would be taken for a string, which ends at the first of them.
+Identity: Final = ctypes.c_uint8 * 16
+Nonce: Final = ctypes.c_uint8 * 4
+
+
 class Terms(ctypes.Structure):
     """`lane_terms`: the state in which an append may go the short way."""
 
@@ -30,8 +35,8 @@ class Terms(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("clock_read", "clock_base", "clock_most")),
         ("generation", ctypes.c_uint32),
         ("fd", ctypes.c_int32),
-        ("member", ctypes.c_char * 16),
-        ("nonce", ctypes.c_char * 4),
+        ("member", Identity),
+        ("nonce", Nonce),
         ("feeding", ctypes.c_uint8),
         ("kind", ctypes.c_uint8),
     )
@@ -61,7 +66,7 @@ class Copy(ctypes.Structure):
         ("to", ctypes.c_void_p),
         ("stream", ctypes.c_uint64),
         ("beat", ctypes.c_uint64),
-        ("member", ctypes.c_char * 16),
+        ("member", Identity),
         ("result", ctypes.c_int64),
     )
 
@@ -77,7 +82,7 @@ class Line(ctypes.Structure):
 
     _fields_ = (
         ("wire", ctypes.c_void_p),
-        ("member", ctypes.c_char * 16),
+        ("member", Identity),
         ("acked", ctypes.c_uint64),
         ("fd", ctypes.c_int32),
         ("aligned", ctypes.c_int32),

@@ -6,13 +6,10 @@
    connection; it is acked only after it was written through, and not here once it was handed over. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,7 +23,6 @@
 #define PIECE (1 << 20)     /* bytes of log in a journal frame */
 #define POINT_EVERY (256 * 1024)
 
-#define BLOCK 4096          /* what is written past the page cache begins and ends at such offsets */
 #define GROUP_BYTES (1 << 20) /* a group takes no more appends from here on */
 #define BUFFER (GROUP_BYTES + PIECE + 2 * 65536)
 
@@ -50,12 +46,7 @@ struct lane {
   double since;             /* when the write that is out began */
   double bounds[LANE_BUCKETS];
   int buckets;
-  int direct;               /* a descriptor of the same file past the page cache; -1: there is none */
-  dev_t device;             /* of which file */
-  ino_t inode;
-  uint64_t tail;            /* offset behind the beginning of a block that `room` holds; 0: it holds none */
-  uint8_t *room;            /* what is to be written, aligned to BLOCK: the last block's beginning, then the group */
-  uint8_t *buffer;          /* the group in there */
+  uint8_t buffer[BUFFER];
 };
 
 static double monotonic(void) {
@@ -67,12 +58,6 @@ static double monotonic(void) {
 lane *lane_new(const double *bounds, int count) {
   lane *l = count < LANE_BUCKETS ? calloc(1, sizeof *l) : NULL;
   if (l == NULL) return NULL;
-  if (posix_memalign((void **)&l->room, BLOCK, BUFFER + 2 * BLOCK)) {
-    free(l);
-    return NULL;
-  }
-  l->buffer = l->room;
-  l->direct = -1;
   pthread_mutex_init(&l->lock, NULL);
   memcpy(l->bounds, bounds, (size_t)count * sizeof *bounds);
   l->buckets = count;
@@ -81,38 +66,12 @@ lane *lane_new(const double *bounds, int count) {
 
 void lane_free(lane *l) {
   pthread_mutex_destroy(&l->lock);
-  if (l->direct >= 0) close(l->direct);
-  free(l->room);
   free(l);
-}
-
-/* Make ready to write past the page cache, or through it if the file cannot, or if readers want what is written.
-
-   The last block is written again with each group that continues it: the same bytes at the same place, as a page cache
-   does. It is read once here, and kept from then on. Under the lock, and with no group on its way. */
-static void choose_way(lane *l) {
-  struct stat is;
-  uint64_t begun = l->at.end % BLOCK;
-  l->buffer = l->room;
-  if (l->at.feeding || fstat(l->at.fd, &is)) return;
-  if (l->inode != is.st_ino || l->device != is.st_dev) {
-    char name[64];
-    if (l->direct >= 0) close(l->direct);
-    snprintf(name, sizeof name, "/proc/self/fd/%d", l->at.fd);
-    l->direct = open(name, O_RDWR | O_DIRECT | O_CLOEXEC);
-    l->inode = is.st_ino, l->device = is.st_dev, l->tail = 0;
-  }
-  if (l->direct < 0) return;
-  if (l->tail != l->at.end && pread(l->at.fd, l->room, begun, (off_t)(l->at.end - begun)) != (ssize_t)begun) return;
-  l->tail = l->at.end;
-  l->buffer = l->room + begun;
-  l->at.limit -= l->at.limit % BLOCK; /* whose last block may be another's to write */
 }
 
 void lane_open(lane *l, const lane_terms *terms) {
   pthread_mutex_lock(&l->lock);
   l->at = *terms;
-  choose_way(l);
   l->open = 1;
   pthread_mutex_unlock(&l->lock);
 }
@@ -176,10 +135,8 @@ static int join(lane *l, group *g, const uint8_t *data, size_t size) {
   return 1;
 }
 
-/* Checksum the frames in the buffer and note where they stand; the last one ends the batch. */
+/* Checksum the frames in the buffer; the last one ends the batch. */
 static void seal(lane *l, const group *g) {
-  lane_deeds *done = &l->done;
-  uint64_t lsn = g->lsn;
   for (uint8_t *head = l->buffer, *end = head + (g->end - g->offset); head < end;) {
     uint32_t length;
     memcpy(&length, head + 8, 4);
@@ -187,12 +144,16 @@ static void seal(lane *l, const group *g) {
     if (head + JOURNAL_HEAD + length == end) head[13] = LAST;
     uint32_t crc = htole32(borealis_crc32c(head + 8, JOURNAL_HEAD - 8 + length, 0));
     memcpy(head + 4, &crc, 4);
-    if (done->points == 0 || (lsn - l->last_point >= POINT_EVERY && done->points < LANE_POINTS)) {
-      done->lsns[done->points] = l->last_point = lsn;
-      done->offsets[done->points++] = g->offset + (uint64_t)(head - l->buffer);
-    }
-    lsn += length, head += JOURNAL_HEAD + length;
+    head += JOURNAL_HEAD + length;
   }
+}
+
+/* Note where the group begins, if that is the first one since Python knew, or some way behind the last one noted. */
+static void note(lane *l, const group *g) {
+  lane_deeds *done = &l->done;
+  if (done->points && (g->lsn - l->last_point < POINT_EVERY || done->points == LANE_POINTS)) return;
+  done->lsns[done->points] = l->last_point = g->lsn;
+  done->offsets[done->points++] = g->offset;
 }
 
 /* Under the lock: take the appends that are there whole as a group, which then flies; give the bytes taken. 0: none,
@@ -232,24 +193,6 @@ static int write_through(int fd, const uint8_t *data, size_t size, uint64_t offs
   return through || fdatasync(fd) == 0 ? 0 : errno;
 }
 
-/* Write the group's blocks past the page cache; 0 or errno. */
-static int write_direct(lane *l) {
-  const group *g = &l->group;
-  uint8_t *end = l->buffer + (g->end - g->offset);
-  size_t pad = (size_t)(-g->end % BLOCK), size = (size_t)(end - l->room) + pad;
-  memset(end, 0, pad);
-  return write_through(l->direct, l->room, size, g->offset - (uint64_t)(l->buffer - l->room));
-}
-
-/* Under the lock: keep the block that the next group continues. */
-static void keep_tail(lane *l) {
-  const group *g = &l->group;
-  size_t begun = g->end % BLOCK;
-  memmove(l->room, l->buffer + (g->end - g->offset) - begun, begun);
-  l->buffer = l->room + begun;
-  l->tail = g->end;
-}
-
 /* Under the lock: the group is durable. */
 static void land(lane *l, double took) {
   const group *g = &l->group;
@@ -257,6 +200,7 @@ static void land(lane *l, double took) {
   int bucket = 0;
   while (bucket < l->buckets && took > l->bounds[bucket]) bucket++;
   done->syncs[bucket]++, done->sync_seconds += took;
+  note(l, g);
   l->at.flush = g->lsn + g->size, l->at.durable = g->durable, l->at.end = g->end, l->at.batch = g->batch;
   done->count += g->frames, done->bytes += g->size;
   done->durable = g->durable, done->beat = g->beat, done->heard = g->heard;
@@ -282,20 +226,16 @@ static int acknowledge(wire *w, const lane_terms *at, uint64_t beat, int wait_ms
 static int fly(lane *l, wire *w, int wait_ms, int *error) {
   uint64_t before = l->at.durable;
   double began = l->since, none = 0;
-  int direct = l->direct >= 0 && !l->at.feeding && l->tail == l->group.offset;
-  size_t size = l->group.end - l->group.offset;
-  *error = direct ? write_direct(l) : write_through(l->at.fd, l->buffer, size, l->group.offset);
+  *error = write_through(l->at.fd, l->buffer, l->group.end - l->group.offset, l->group.offset);
   pthread_mutex_lock(&l->lock);
   __atomic_store(&l->since, &none, __ATOMIC_RELAXED);
   if (l->flying == 2 || *error) {
     l->open = 0;
-    l->tail = 0;
     if (l->flying == 2) l->flying = 0; /* else it stays, to be handed over: the node is lost */
     pthread_mutex_unlock(&l->lock);
     return LANE_HANDED;
   }
   land(l, monotonic() - began);
-  if (direct) keep_tail(l);
   lane_terms at = l->at;
   uint64_t beat = l->group.beat;
   pthread_mutex_unlock(&l->lock);

@@ -181,6 +181,7 @@ int wire_flush(wire *w) {
 static int encrypt(wire *w, const void *data, size_t size) {
   size_t written;
   if (size == 0) return 1;
+  ERR_clear_error(); /* what somebody else left in this thread would count as ours */
   return SSL_write_ex(w->ssl, data, size, &written) == 1 && written == size ? 1 : fail_ssl(w);
 }
 
@@ -219,13 +220,16 @@ static int fetch(wire *w) {
   while (size < 0 && errno == EINTR);
   if (size == 0) return WIRE_CLOSED;
   if (size < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_LATER : fail(w, strerror(errno));
+  pthread_mutex_lock(&w->lock);
   w->at = 0, w->got = (size_t)size;
+  pthread_mutex_unlock(&w->lock);
   return 1;
 }
 
 int wire_handshake(wire *w) {
   for (;;) {
     pthread_mutex_lock(&w->lock);
+    ERR_clear_error();
     int done = SSL_do_handshake(w->ssl), why = SSL_get_error(w->ssl, done), sent = drain(w, 0);
     if (done != 1 && why != SSL_ERROR_WANT_READ) fail_ssl(w);
     pthread_mutex_unlock(&w->lock);
@@ -262,6 +266,7 @@ static long decrypt(wire *w) {
       w->room *= 2;
     }
     size_t got = 0;
+    ERR_clear_error();
     if (SSL_read_ex(w->ssl, w->plain + w->first + w->have, w->room - w->first - w->have, &got) != 1) {
       int why = SSL_get_error(w->ssl, 0);
       if (why == SSL_ERROR_WANT_READ) break;

@@ -21,6 +21,7 @@ from borealis_engine.core.journal import DurableState
 from borealis_engine.net.clock import MOST_S
 from borealis_engine.net.lane import Lane
 from borealis_engine.net.meters import SYNC_SECONDS
+from borealis_engine.net.wire import identity
 from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.records import LOGGED
@@ -53,6 +54,7 @@ class Lending:
         self._handed: _Handed | None = None
         self._taken = False  # whether anything went the short way lately
         self._withheld = False
+        self._member = identity(shell.node.member)
         self.lane = Lane(library, self, SYNC_SECONDS)
 
     def attach(self, conn: Conn, stream: WireStream) -> None:
@@ -71,10 +73,11 @@ class Lending:
             return False
         terms.conn, terms.epoch, terms.stream = holder
         terms.flush, terms.durable, terms.generation = node.durable.flush, node.steady.durable, node.config.generation
-        terms.fd, terms.nonce, terms.kind = frontier.descriptor, frontier.nonce, LOGGED
+        terms.fd, terms.kind = frontier.descriptor, LOGGED
+        terms.nonce = native.Nonce.from_buffer_copy(frontier.nonce)
         terms.end, terms.limit, terms.batch = frontier.end, frontier.limit, frontier.batch
         terms.clock_read, terms.clock_base = self._shell.clock.read
-        terms.clock_most, terms.member, terms.feeding = MOST_S, node.member.encode(), node.feeding
+        terms.clock_most, terms.member, terms.feeding = MOST_S, self._member, node.feeding
         return True
 
     def settle(self, deeds: native.Deeds) -> None:

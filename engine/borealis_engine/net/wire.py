@@ -16,6 +16,7 @@ from cryptography import x509
 from borealis_engine import native
 from borealis_engine.net.errors import Disconnected, TlsInvalid
 from borealis_engine.proto.bodies import Buffer
+from borealis_engine.proto.frames import IDENTITY_SIZE
 
 CERTIFICATE: Final = 64 * 1024  # bytes of a peer's certificate, at most
 CHUNK: Final = 256 * 1024  # bytes given at once
@@ -97,6 +98,11 @@ class Wire:
     def finish(self) -> None:
         """The socket is about to be closed."""
         self.library.wire_finish(self.pointer)
+
+
+def identity(name: str) -> "ctypes.Array[ctypes.c_uint8]":
+    """Give an identity as it lies in a frame, for a field of a structure."""
+    return native.Identity.from_buffer_copy(name.encode("ascii").ljust(IDENTITY_SIZE, b"\0"))
 
 
 def uris(der: bytes) -> list[str]:

@@ -15,7 +15,7 @@ from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Generation, Lsn
 from borealis_engine.core.messages import Ack, Envelope
 from borealis_engine.net.errors import Disconnected
-from borealis_engine.net.wire import CHUNK, Contexts, Wire
+from borealis_engine.net.wire import CHUNK, Contexts, Wire, identity
 from borealis_engine.proto.bodies import Buffer
 
 
@@ -90,7 +90,7 @@ class WireTransport(asyncio.Transport):
         super().__init__({"socket": sock, "uris": names})
         self.wire = wire
         self._loop, self._sock, self._talker = loop, sock, talker
-        self.member = talker.peer.encode().ljust(16, b"\0")
+        self.member = identity(talker.peer)
         self._acks, self._code = (native.FanAck * native.ACKS)(), ctypes.c_int()
         self._code_at = ctypes.byref(self._code)
         self._high, self._low = 1 << 20, 1 << 18
@@ -109,7 +109,7 @@ class WireTransport(asyncio.Transport):
 
     def _read_acks(self) -> bool:
         """Take acks; True if there is something else, or may be."""
-        count = self.wire.library.fan_acks(self.wire.pointer, self.member, self._acks, self._code_at)
+        count = self.wire.library.fan_acks(self.wire.pointer, bytes(self.member), self._acks, self._code_at)
         for ack in self._acks[:count]:
             self.answered(ack)
         return self._came(self._code.value)
