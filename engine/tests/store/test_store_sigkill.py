@@ -37,7 +37,7 @@ def held_up_to(root: Path, start: Lsn) -> Lsn:
     return at
 
 
-@pytest.mark.parametrize("kills", [30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path, kills: int) -> None:
     chance, held = random.Random(kills), appender.START
     for _ in range(kills):
