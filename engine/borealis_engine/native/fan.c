@@ -89,7 +89,7 @@ int fan_turn(fan_line *lines, int count, uint64_t epoch, uint64_t target, int ne
     if (done || left.tv_sec < 0) left = (struct timespec){0, 0};
     if (done && told) break; /* what else there is can wait */
     if (ppoll(fds, (nfds_t)count + 1, &left, NULL) <= 0) break;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && told + FAN_ACKS <= FAN_ACKS * FAN_LINES; i++) {
       if (!fds[i].revents) continue;
       told += hear(&lines[i], (uint64_t)i, epoch, acks + told);
       special |= lines[i].code != WIRE_LATER;
