@@ -52,6 +52,7 @@ class Lending:
     def __init__(self, shell: "Shell", library: ctypes.CDLL) -> None:
         self._shell = shell
         self._handed: _Handed | None = None
+        self._relieved = False  # somebody else reads the connection of what was taken over
         self._taken = False  # whether anything went the short way lately
         self._withheld = False
         self._member = identity(shell.node.member)
@@ -93,7 +94,7 @@ class Lending:
                 store.journal.advance(frames, after, end=deeds.end, batch=deeds.batch)
                 self._shell.meters.syncs(deeds.syncs, deeds.bytes, deeds.sync_seconds)
             if deeds.handed:
-                self._handed = self._take_over(deeds)
+                self._handed, self._relieved = self._take_over(deeds), False
         except (SafetyViolated, StoreError) as error:
             node.failed(f"the short way: {error}")
 
@@ -131,7 +132,9 @@ class Lending:
         """Hear what went the short way, write zeros ahead of it, and relieve a reader that hangs in the disk."""
         with self.lane:
             since = self.lane.syncing
-            if self._handed is not None and since and time.monotonic() - since > HANG_S:
+            hangs = since and time.monotonic() - since > HANG_S
+            if self._handed is not None and hangs and not self._relieved:
+                self._relieved = True  # once: two readers of one connection would tear its frames apart
                 self._shell.port.relieve(self._handed.conn, None)
         if self._taken:
             self._taken = False

@@ -64,7 +64,9 @@ class WireStream(Stream):
         if self._lane is None:
             got: int = self._wire.library.wire_receive(self._wire.pointer)
             return native.BYTES if got == 1 else got
-        code, self.error = self._lane.serve(self._wire, self._conn, aligned=self.between_frames, wait_ms=TURN_MS)
+        code, error = self._lane.serve(self._wire, self._conn, aligned=self.between_frames, wait_ms=TURN_MS)
+        if code == native.HANDED:  # alone: another thread may read on meanwhile, and must not wipe it out
+            self.error = error
         return code
 
     def send(self, message: Message) -> None:

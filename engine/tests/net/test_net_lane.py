@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from borealis_engine import native
 from borealis_engine.contract.names import ROLE_STORAGE
 from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.core.effects import Conn
 from borealis_engine.core.journal import DurableState
 from borealis_engine.core.messages import (
     Ack,
@@ -30,10 +32,12 @@ from borealis_engine.core.messages import (
 from borealis_engine.core.steady import Steady
 from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import RequestRefused
+from borealis_engine.net.lane import Lane
 from borealis_engine.net.lending import Lending
 from borealis_engine.net.requests import put_image
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.net.testing.driver import WAL_END, WAL_START, make_image
+from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.store import journal
 from borealis_engine.store.disk import RealDisk
 from borealis_engine.store.inspection import inspect_disk
@@ -234,6 +238,30 @@ async def test_nothing_is_lent_while_it_is_withheld(site: Site) -> None:
             await loop.run_in_executor(None, held.__exit__, None, None, None)
         await owner.append(b"3")
         await owner.settled()
+
+
+async def test_a_reader_that_hangs_in_the_disk_is_relieved_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look finds it still hanging: two readers of one connection would tear its frames apart."""
+    lending = site.shell.lending
+    if lending is None:
+        pytest.skip("without the library")
+    asked = list[tuple[Conn, int | None]]()
+    monkeypatch.setattr(site.shell.port, "relieve", lambda conn, hanging: asked.append((conn, hanging)))
+    monkeypatch.setattr(Lane, "syncing", property(lambda self: time.monotonic() - 1.0))
+    monkeypatch.setattr(lending, "_handed", SimpleNamespace(conn=Conn(7)))
+    for _ in range(3):
+        lending.look()
+    assert asked == [(7, None)]
+
+
+def test_a_failed_write_is_not_forgotten_when_another_thread_reads_on() -> None:
+    answers = iter([(native.HANDED, 5), (native.BYTES, 0)])
+    stream = WireStream.__new__(WireStream)
+    stream.between_frames, stream.error = True, 0
+    lane = SimpleNamespace(serve=lambda *_, **__: next(answers))
+    stream._lane, stream._wire, stream._conn = lane, None, Conn(1)  # type: ignore[assignment]
+    assert [stream._wait(), stream._wait()] == [native.HANDED, native.BYTES]
+    assert stream.error == 5
 
 
 @given(data=st.binary(max_size=300), crc=st.integers(min_value=0, max_value=2**32 - 1))
