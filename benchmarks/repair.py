@@ -2,7 +2,7 @@
 
 Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. Commits go on
 all the time. What it is compared with is a plain copy of as much journal between the same directories, under the same
-load. (A wiped member cannot be measured before members can be replaced.)
+load. (A member that takes the place of another one pulls in the same way, and image 0 and the older log besides.)
 """
 
 import os

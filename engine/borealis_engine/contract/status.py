@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T", bound="Wire")
+DISK_FULL: Final = "disk full"  # in a storage node's message: the one failure that another disk of its size would share
 
 
 class Role(StrEnum):

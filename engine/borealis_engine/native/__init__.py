@@ -56,6 +56,7 @@ class Deeds(ctypes.Structure):
         *((f"handed_{name}", ctypes.c_uint64) for name in ("conn", "epoch", "stream", "lsn", "size", "durable")),
         *((f"handed_{name}", ctypes.c_uint64) for name in ("beat", "offset", "end", "batch")),
         ("handed_heard", ctypes.c_double),
+        ("handed_since", ctypes.c_double),
     )
 
 

@@ -90,7 +90,7 @@ int lane_close(lane *l, lane_deeds *deeds) {
     deeds->handed = 1;
     deeds->handed_conn = l->at.conn, deeds->handed_epoch = l->at.epoch, deeds->handed_stream = l->at.stream;
     deeds->handed_lsn = g->lsn, deeds->handed_size = g->size, deeds->handed_durable = g->durable;
-    deeds->handed_beat = g->beat, deeds->handed_heard = g->heard;
+    deeds->handed_beat = g->beat, deeds->handed_heard = g->heard, deeds->handed_since = l->since;
     deeds->handed_offset = g->offset, deeds->handed_end = g->end, deeds->handed_batch = g->batch;
   }
   pthread_mutex_unlock(&l->lock);

@@ -94,7 +94,7 @@ typedef struct {          /* what the lane did since then, told when Python take
   uint64_t handed;              /* 1: an append is being written, and Python is to finish it when it is */
   uint64_t handed_conn, handed_epoch, handed_stream;
   uint64_t handed_lsn, handed_size, handed_durable, handed_beat, handed_offset, handed_end, handed_batch;
-  double handed_heard;
+  double handed_heard, handed_since;
 } lane_deeds;
 
 #define LANE_BYTES 1     /* something else came: see wire_bytes */

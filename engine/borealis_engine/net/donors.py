@@ -1,4 +1,4 @@
-"""What damage is mended with: log and images from the other members.
+"""What damage is mended with: log from the other members.
 
 Invariant: log comes from a member that serves it below its D, or bound to this node's own epoch, whose log is the same.
 What only the first vouches for is the same here up to this node's own D; above that a CRC has to prove it.
@@ -7,11 +7,10 @@ What only the first vouches for is the same here up to this node's own D; above 
 import logging
 from typing import TYPE_CHECKING
 
-from borealis_engine.contract.volume import Epoch, Lsn, Member
+from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.journal import NOBODY
 from borealis_engine.net.errors import NetError
 from borealis_engine.net.requests import read_log_bytes
-from borealis_engine.store.errors import ImageUnknown
 from borealis_engine.store.holes import Hole, Piece, fill
 
 if TYPE_CHECKING:
@@ -28,7 +27,9 @@ async def fetch_log(shell: "Shell", hole: Hole, live: Lsn, *, durable: Lsn, epoc
     size = hole.upto - hole.lsn
     if live <= hole.lsn:
         return fill(hole, bytes(size), live=live, same=True)
-    for member in donors(shell):
+    for member in shell.node.config.members:
+        if member.id == shell.node.member:
+            continue
         for bound, same in ((NOBODY, live <= durable), (epoch, True)):
             try:
                 data = await read_log_bytes(shell.endpoint, member, start=hole.lsn, upto=live, epoch=bound)
@@ -39,19 +40,3 @@ async def fetch_log(shell: "Shell", hole: Hole, live: Lsn, *, durable: Lsn, epoc
             if pieces is not None:
                 return pieces
     return None
-
-
-async def fetch_image(shell: "Shell", image: str) -> bool:
-    """Store an image anew; False if no member has it."""
-    for member in donors(shell):
-        try:
-            await shell.fetch_image(image, member.id)
-            return True
-        except (NetError, ImageUnknown) as error:
-            log.info("no image in the place of a damaged one: %s", error, extra={"peer": member.name})
-    return False
-
-
-def donors(shell: "Shell") -> list[Member]:
-    """Give the other members."""
-    return [member for member in shell.node.config.members if member.id != shell.node.member]

@@ -33,7 +33,7 @@ class Fan:
         self._turned = 0.0  # when the last turn ended
         self._timer: asyncio.TimerHandle | None = None
         self._epoch = Epoch(0)  # whose acks are counted
-        self._listen()
+        self.listen()
 
     def add(self, transport: WireTransport) -> bool:
         """Listen to a transport from here on; False if there are too many."""
@@ -116,16 +116,13 @@ class Fan:
         if rest > 0:
             self._timer = self._loop.call_later(rest, self._lingered)
         else:
-            self._listen()
+            self.listen()
 
     def listen(self) -> None:
-        """Hear what comes as it comes: the last turn did not bring what it was to."""
+        """Hear what comes as it comes: no turn waits for it, or the last one did not bring what it was to."""
         if not self._listening:
-            self._listen()
-
-    def _listen(self) -> None:
-        self._listening = True
-        self._loop.add_reader(self._epoll.fileno(), self._readable)
+            self._listening = True
+            self._loop.add_reader(self._epoll.fileno(), self._readable)
 
     def _readable(self) -> None:
         self._hear(0, native.LINES + 1, -1, 0)

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from borealis_engine.net.background import PACE, Background, Pace
-from borealis_engine.net.donors import fetch_image, fetch_log
+from borealis_engine.net.donors import fetch_log
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogDamaged
 from borealis_engine.store.holes import Piece
 from borealis_engine.store.member import Store
@@ -128,7 +128,7 @@ class Healing:
 
     def _image(self, image: str) -> str:
         """Fetch an image anew; give what is left to say."""
-        if not self._thread.ask(fetch_image(self._shell, image)):
+        if not self._thread.ask(self._shell.fetch_image(image)):
             return f"image {image[:12]} is damaged, and no other member gives it"
         self._mended("image %s", image[:12])
         return ""

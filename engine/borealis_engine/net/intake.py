@@ -7,7 +7,7 @@ give is asked of another.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
@@ -68,10 +68,20 @@ class Intake:
             case _:
                 assert_never(effect)
 
-    async def anew(self, image: str, donor: MemberId) -> None:
-        """Fetch and store a blob, whether one of that name is here or not; NetError, ImageUnknown or StoreError."""
-        async with aclosing(get_image(self._shell.endpoint, self._member(donor), image)) as pieces:
-            await self._write(image, pieces)
+    async def obtain(self, image: str, members: Iterable[MemberId]) -> bool:
+        """Store a blob, whether one of that name is here or not, from the first who gives it; False if nobody does.
+
+        StoreError if it cannot be stored.
+        """
+        for donor in members:
+            try:
+                async with aclosing(get_image(self._shell.endpoint, self._member(donor), image)) as pieces:
+                    await self._write(image, pieces)
+                return True
+            except (NetError, ImageUnknown) as error:
+                self._learn(error)
+                log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
+        return False
 
     async def _write(self, image: str, pieces: AsyncIterator[ImageData]) -> None:
         """Store a blob and tell the node."""
@@ -110,14 +120,8 @@ class Intake:
         """Ask one member after the other until one gives the image."""
         shell = self._shell
         try:
-            for donor in donors(shell.node.config, shell.node.member, first):
-                try:
-                    await self.anew(image, donor)
-                    return
-                except (NetError, ImageUnknown) as error:
-                    self._learn(error)
-                    log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
-            shell.input(lambda now: shell.node.image_failed(image, now))
+            if not await self.obtain(image, donors(shell.node.config, shell.node.member, first)):
+                shell.input(lambda now: shell.node.image_failed(image, now))
         except StoreError as error:
             shell.fail(error)
         finally:
@@ -149,12 +153,10 @@ class Intake:
             while not transfer.sourcing.done and not transfer.sourcing.hopeless:
                 transfer.moved.clear()
                 for ask in transfer.sourcing.asks():
-                    if ask.donor in transfer.lanes:
-                        transfer.lanes[ask.donor].put_nowait(ask)
-                    else:
+                    if ask.donor not in transfer.lanes:
                         transfer.lanes[ask.donor] = asyncio.Queue()
-                        transfer.lanes[ask.donor].put_nowait(ask)
                         lanes.create_task(self._lane(transfer, ask.donor))
+                    transfer.lanes[ask.donor].put_nowait(ask)
                 await transfer.moved.wait()
             for queue in transfer.lanes.values():
                 queue.put_nowait(None)

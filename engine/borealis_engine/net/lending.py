@@ -44,6 +44,7 @@ class _Handed:
     offset: int
     end: int
     batch: int
+    since: float  # of time.monotonic
 
 
 class Lending:
@@ -106,7 +107,17 @@ class Lending:
         if after is None:
             raise SafetyViolated(f"an append of {size} bytes at {lsn} is being written against the node's will")
         offset, end, batch = deeds.handed_offset, deeds.handed_end, deeds.handed_batch
-        return _Handed(conn=conn, epoch=epoch, lsn=lsn, beat=beat, after=after, offset=offset, end=end, batch=batch)
+        return _Handed(
+            conn=conn,
+            epoch=epoch,
+            lsn=lsn,
+            beat=beat,
+            after=after,
+            offset=offset,
+            end=end,
+            batch=batch,
+            since=deeds.handed_since,
+        )
 
     # --- from the shell -------------------------------------------------------------------------------------------
 
@@ -122,7 +133,7 @@ class Lending:
             if not error:
                 frames = [(handed.lsn, handed.offset)]
                 store.journal.advance(frames, handed.after, end=handed.end, batch=handed.batch)
-                shell.meters.syncs((), handed.after.flush - handed.lsn, 0.0)
+                shell.meters.synced(handed.after.flush - handed.lsn, time.monotonic() - handed.since)
         if error:
             shell.fail(store.journal.fail(OSError(error, os.strerror(error))))
         else:

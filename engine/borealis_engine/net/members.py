@@ -84,17 +84,20 @@ class Members:
 
     def send_appends(self, appends: Sequence[tuple[MemberId, Append]]) -> None:
         """Send one piece of log to many members; their appends differ in stream and beat alone."""
-        lines = [(self._lines.get(member), append) for member, append in appends]
-        able = [(line.channel, line.channel.transport, append) for line, append in lines if line and line.channel]
-        fast = [(transport, append) for _, transport, append in able if isinstance(transport, WireTransport)]
-        if self._fan is None or len(fast) != len(able):
-            for channel, _, append in able:
+        able, transports = list[tuple[Channel, Append]](), list[WireTransport]()
+        for member, append in appends:
+            line = self._lines.get(member)
+            if line is not None and line.channel is not None:
+                able.append((line.channel, append))
+                if isinstance(transport := line.channel.transport, WireTransport):
+                    transports.append(transport)
+        if self._fan is None or len(transports) != len(able):
+            for channel, append in able:
                 channel.send(append)
-        elif fast:
+        elif transports:
             sender = self._endpoint.identity.encode().ljust(IDENTITY_SIZE, b"\0")
-            transports = [transport for transport, _ in fast]
-            self._fan.send(transports, [append for _, append in fast], self._config.generation, sender)
-            for channel, _, _ in able:
+            self._fan.send(transports, [append for _, append in able], self._config.generation, sender)
+            for channel, _ in able:
                 channel.check_backlog()
 
     @property

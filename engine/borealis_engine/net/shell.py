@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeAlias, assert_never, cast
 
 from borealis_engine import native
-from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Lsn, VolumeConfig
 from borealis_engine.core.effects import (
     Adopt,
     CancelPull,
@@ -206,9 +206,9 @@ class Shell:
             self.node.failed(str(error))
             self._carry_out()
 
-    async def fetch_image(self, image: str, donor: MemberId) -> None:
-        """Store an image anew; NetError or ImageUnknown if that member does not give it."""
-        await self._intake.anew(image, donor)
+    async def fetch_image(self, image: str) -> bool:
+        """Store an image anew; False if no other member gives it."""
+        return await self._intake.obtain(image, [m.id for m in self.node.config.members if m.id != self.node.member])
 
     @property
     def syncing(self) -> bool:

@@ -170,10 +170,6 @@ class WireTransport(asyncio.Transport):
                 self._loop.add_reader(self._sock, self._readable)
             self._loop.call_soon(self._readable)  # bytes may have been decrypted already
 
-    def is_reading(self) -> bool:
-        """Tell whether bytes are passed on."""
-        return not self._paused and not self._closing
-
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer) -> None:

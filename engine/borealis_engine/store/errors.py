@@ -18,6 +18,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from borealis_engine.contract.status import DISK_FULL
+
 
 class StoreError(Exception):
     """Any error of the store."""
@@ -75,5 +77,5 @@ def disk_errors(what: str) -> Iterator[None]:
 def disk_failed(what: str, error: OSError) -> DiskFailed:
     """Give the DiskFailed for an OSError, with a full disk named as such."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"{what}: disk full")
+        return DiskFull(f"{what}: {DISK_FULL}")
     return DiskFailed(f"{what}: {error.strerror or error}")

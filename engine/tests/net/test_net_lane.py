@@ -4,10 +4,12 @@ import asyncio
 import os
 import random
 import time
+from bisect import bisect_left
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from borealis_engine import native
@@ -34,6 +36,7 @@ from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import RequestRefused
 from borealis_engine.net.lane import Lane
 from borealis_engine.net.lending import Lending
+from borealis_engine.net.meters import SYNC_SECONDS
 from borealis_engine.net.requests import put_image
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.net.testing.driver import WAL_END, WAL_START, make_image
@@ -252,6 +255,31 @@ async def test_a_reader_that_hangs_in_the_disk_is_relieved_once(site: Site, monk
     for _ in range(3):
         lending.look()
     assert asked == [(7, None)]
+
+
+async def test_the_time_of_a_write_that_was_taken_over_counts(site: Site) -> None:
+    """Slow ones are taken over, so it is those that the histogram is for."""
+    lending, store = site.shell.lending, site.shell.store
+    if lending is None or store is None:
+        pytest.skip("without the library")
+    async with AsyncExitStack() as stack:
+        owner = await Owner.elected(site, stack)
+        await owner.append(b"a")
+        await owner.settled()
+        with site.shell.lock:
+            holder, frontier = site.node.steady.holder, store.journal.frontier()
+            assert holder is not None
+            assert frontier is not None
+            deeds = native.Deeds(handed=1, handed_size=10, handed_beat=9, handed_since=time.monotonic() - 0.3)
+            deeds.handed_conn, deeds.handed_epoch, deeds.handed_stream = holder
+            deeds.handed_lsn, deeds.handed_durable = site.node.durable.flush, site.node.steady.durable
+            deeds.handed_offset, deeds.handed_end = frontier.end, frontier.end + 42
+            deeds.handed_batch, deeds.handed_heard = frontier.batch + 1, site.clock.now()
+            lending.settle(deeds)
+        syncs, slow = site.shell.meters._syncs, bisect_left(SYNC_SECONDS, 0.5)
+        before = syncs[slow]
+        lending.finish(holder[0], cast(WireStream, SimpleNamespace(error=0, send=lambda message: None)))
+        assert syncs[slow] == before + 1
 
 
 def test_a_failed_write_is_not_forgotten_when_another_thread_reads_on() -> None:

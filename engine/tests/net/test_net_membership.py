@@ -45,6 +45,15 @@ class Load:
             self.written += piece
             await asyncio.sleep(0.002)
 
+    async def more(self, count: int) -> None:
+        """Wait until so many more were acknowledged; raises what an append raised."""
+        wanted = len(self.written) + count * (8 + len(PIECE))
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.written) < wanted:
+                if self._task.done():
+                    await self._task
+                await asyncio.sleep(0.01)
+
     async def stop(self) -> None:
         """End, after the last append; raises what an append raised."""
         self._stop = True
@@ -71,7 +80,7 @@ async def test_a_member_whose_disk_was_wiped_is_replaced_under_load(nodes: Stora
         for _ in range(24):
             await driver.append(bytes(1 << 20))  # more than the writer keeps, and than one donor is asked for
         load = Load(driver)
-        await asyncio.sleep(0.3)
+        await load.more(20)
         await nodes.kill(2)
         shutil.rmtree(nodes.data(2))
         joint = await nodes.join(6, replaces=2)
@@ -80,9 +89,11 @@ async def test_a_member_whose_disk_was_wiped_is_replaced_under_load(nodes: Stora
         assert joined.promised >= elected.epoch
         final = nodes.joined()
         await nodes.push(final, 6)
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(DEADLINE_S):
+            while driver.writer.config != final:  # noqa: ASYNC110 - the core tells nobody
+                await asyncio.sleep(0.01)
         await nodes.kill(1, 5)  # two members less: from here on each commit needs the new one
-        await asyncio.sleep(0.5)
+        await load.more(20)
         await load.stop()
         assert not driver.over.done()
         assert (driver.writer.epoch, driver.writer.config) == (elected.epoch, final)

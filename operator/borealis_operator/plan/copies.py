@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from borealis_engine.contract.status import StorageState, StorageStatus
+from borealis_engine.contract.status import DISK_FULL, StorageState, StorageStatus
 from borealis_engine.contract.volume import WRITE_QUORUM, Member
 
 from borealis_operator.api.fields import section
@@ -17,7 +17,6 @@ from borealis_operator.plan.facts import Facts, Manifest, Pod
 
 CLAIM: Final = "PersistentVolumeClaim"
 MISSING, SILENT = "missing", "not-responding"
-DISK_FULL: Final = "disk full"  # how a storage node names the one failure that another disk of that size would share
 
 
 class Fate(Enum):

@@ -12,6 +12,7 @@ from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.instance import Instance
 from borealis_operator.api.names import LABEL_CLUSTER, SERVER, tls_name
 from borealis_operator.plan.actions import Action, Announce, Create, Delete, Patch
+from borealis_operator.plan.copies import heard_members
 from borealis_operator.plan.departure import is_offered, plan_instance_set
 from borealis_operator.plan.facts import Facts, Node
 from borealis_operator.plan.placement import choose_instance_zone, is_stand_in
@@ -46,10 +47,8 @@ def _adopt(cluster: Cluster, instance: Instance) -> Patch:
 
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
     """Give pods to delete and to make, each new one counted before the next is placed; no image, no replacement."""
-    heard = sum(1 for p in facts.member_pods if p.storage_status)
-    plan = plan_replacement(
-        facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=heard < WRITE_QUORUM
-    )
+    cut_off = heard_members(facts) < WRITE_QUORUM
+    plan = plan_replacement(facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=cut_off)
     image = bool(facts.cluster.spec.image)
     losses = [loss for loss in plan.losses if image or not loss.replaced]
     for loss in losses:

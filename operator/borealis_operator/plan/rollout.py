@@ -16,6 +16,7 @@ from borealis_engine.contract.volume import WRITE_QUORUM
 from borealis_operator.api.fields import section
 from borealis_operator.plan.actions import Action, Announce, Delete, Patch
 from borealis_operator.plan.conditions import Condition, condition
+from borealis_operator.plan.copies import heard_members
 from borealis_operator.plan.departure import is_offered
 from borealis_operator.plan.facts import Facts, Manifest, Pod
 from borealis_operator.plan.resizing import resized, staffed_instances
@@ -121,7 +122,7 @@ def _before(facts: Facts) -> str:
 
 def _obstacle(facts: Facts) -> str:
     """Say what must come first; empty if the cluster is whole."""
-    heard = sum(1 for p in facts.member_pods if p.storage_status)
+    heard = heard_members(facts)
     writer = facts.writer
     if facts.cluster.deleting:
         return "the cluster is being deleted"

@@ -21,8 +21,6 @@ QUARTERS: Final = 4  # of the delay, in which waiting is written down: a restart
 
 def serving_members(facts: Facts) -> int:
     """Count the storage nodes that hold all that a member should hold now."""
-    if facts.volume is None:
-        return 0
     return sum(1 for copy in all_copies(facts) if copy.good)
 
 
@@ -30,8 +28,7 @@ def storage_condition(facts: Facts) -> Condition:
     """Say how many of the six storage nodes are current, what ails the others, and what is done about it."""
     if facts.volume is None or not facts.volume.config.sealed:
         return condition("StorageHealthy", False, "Formatting", f"waiting for all {MEMBERS} storage nodes to format")
-    copies = all_copies(facts)
-    count = sum(1 for c in copies if c.good)
+    copies, count = all_copies(facts), serving_members(facts)
     writer = facts.writer.instance_status if facts.writer else None
     slow = [
         f"slow: {c.member.name} (for {writer.slow[c.member.name]} s)"
