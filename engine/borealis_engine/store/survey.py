@@ -133,21 +133,34 @@ def forgiving(file: File) -> ReadAt:
 
 
 def _source(found: Survey, file: File, name: str, member: str) -> Source:
-    """Open a file for the walk; a header that is lost follows from name, member and the first frame."""
+    """Open a file for the walk; a header that is lost follows from name, member and its first frames."""
     read, end = forgiving(file), file.size()
     try:
         header = parse_header(read(FILE_HEADER, 0))
     except DiskCorrupt:
-        nonce = read(NONCE, FILE_HEADER)
-        first = next(scan(read, nonce, FILE_HEADER, end), None)
-        if first is None or first.kind != STATE or not name.removesuffix(SUFFIX).isdigit():
+        if not name.removesuffix(SUFFIX).isdigit():
             raise
         number = int(name.removesuffix(SUFFIX))
-        header = FileHeader(member=member, number=number, first_batch=first.batch, nonce=nonce)
+        header = _lost_header(read, end, member=member, number=number)
         found.known.append(Known(file=number, piece=Piece(offset=0, data=render_header(header))))
     if header.member != member or file_name(header.number) != f"{FOLDER}/{name}":
         raise DiskCorrupt(f"journal file {name} is another's")
     return Source(header=header, read=read, end=end)
+
+
+def _lost_header(read: ReadAt, end: int, *, member: str, number: int) -> FileHeader:
+    """Give the header that a file had, by its first two frames; DiskCorrupt without them.
+
+    No checksum covers a frame's nonce, and what damaged the header may have reached the first one's: only the second
+    one's is believed. By a wrong nonce all that follows would look like a torn end.
+    """
+    first = next(scan(read, read(NONCE, FILE_HEADER), FILE_HEADER, end), None)
+    if first is not None and first.kind == STATE:
+        nonce = read(NONCE, first.end)
+        second = next(scan(read, nonce, first.end, end), None)
+        if second is not None and second.batch == first.batch + 1:
+            return FileHeader(member=member, number=number, first_batch=first.batch, nonce=nonce)
+    raise DiskCorrupt(f"the header of journal file {number} is lost, and no two frames behind it tell what it was")
 
 
 class _Walk:

@@ -103,6 +103,7 @@ KINDS = ["bit", "bytes", "sectors", "unreadable"]
 
 
 @settings(max_examples=150, deadline=None)
+@example(seed=11361, kind="bytes", log_only=True)  # a header is lost, and with it the nonce of the first frame
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS), log_only=st.booleans())
 def test_what_is_mended_is_what_was_there_and_anything_else_is_refused(seed: int, kind: str, log_only: bool) -> None:
     chance, disk = random.Random(seed), FakeDisk()
