@@ -76,10 +76,10 @@ class Reign:
         self._owner, self._emit = owner, emit
         self._lease_held = NEVER  # until when the lease was held as the configuration changed
         self._follow(config, peers)
-        self._lease, self._limit = lease, limit
+        self._lease, self.limit = lease, limit
         self._image: ImageExtent | None = None  # if this reign made it
         self._zeros = 0
-        self._beat = 0
+        self.beat = 0
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -92,14 +92,19 @@ class Reign:
         return max(self._lease_held, min(heard) + LEASE_SHARE * self._lease)
 
     @property
+    def joint(self) -> bool:
+        """Whether a member is being replaced."""
+        return len(self._sixes) > 1
+
+    @property
     def room(self) -> int:
         """Bytes that may be offered before D must advance."""
-        return max(0, self._limit // 2 - (self.window.end - self.durable)) if self.durable else 0
+        return max(0, self.limit // 2 - (self.window.end - self.durable)) if self.durable else 0
 
     def open(self, history: History, zeros: int, image: ImageExtent | None, now: float) -> None:
         """The log is known: it goes on at `history[-1].start`, above `zeros` bytes of padding."""
         self.history, self._zeros, self._image = history, zeros, image
-        self.window = Window(history[-1].start, self._limit)
+        self.window = Window(history[-1].start, self.limit)
         self._join_waiting(now)
 
     # --- configuration ------------------------------------------------------------------------------------------
@@ -110,14 +115,14 @@ class Reign:
         The lease that the older quorum has given stays too: any later election meets that quorum, and has to wait.
         """
         self._lease_held = self.lease_until
-        gone = [peer for peer in self._peers if peer not in peers]
+        gone = [peer for peer in self.peers if peer not in peers]
         self._follow(config, peers)
         for peer in gone:
             self.disconnected(peer, now)
-        self._count(now)
+        self.count(now)
 
     def _follow(self, config: VolumeConfig, peers: list[Peer]) -> None:
-        self._generation, self._sixes, self._peers = config.generation, sixes(config), peers
+        self._generation, self._sixes, self.peers = config.generation, sixes(config), peers
         self._sixes_of_peers = tuple([peer for peer in peers if peer.id in six] for six in self._sixes)
         for peer in peers:
             peer.joiner = peer.id == joiner(config)
@@ -125,7 +130,7 @@ class Reign:
     @property
     def _in_force(self) -> bool:
         """Whether four of the old six have acked this epoch under the configuration, so that no older one decides."""
-        return elects(self._sixes[:1], [p.id for p in self._peers if p.generation >= self._generation])
+        return elects(self._sixes[:1], [p.id for p in self.peers if p.generation >= self._generation])
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Reign:
 
     def disconnected(self, peer: Peer, now: float) -> None:
         """Those who joined with its help need another donor."""
-        for other in self._peers:
+        for other in self.peers:
             if other.stage is Stage.JOINING and other.begin is not None and other.begin.donor == peer.id:
                 other.stage = Stage.PROMISED
         self._join_waiting(now)
@@ -152,7 +157,7 @@ class Reign:
         self._join(peer, now)
 
     def _join_waiting(self, now: float) -> None:
-        for peer in self._peers:
+        for peer in self.peers:
             self._join(peer, now)
 
     def _join(self, peer: Peer, now: float) -> None:
@@ -184,7 +189,7 @@ class Reign:
 
     def _donor(self) -> Peer | None:
         """The member that streams and holds most; not one that is joining itself."""
-        streaming = [p for p in self._peers if p.connected and p.stage is Stage.STREAMING and not p.joiner]
+        streaming = [p for p in self.peers if p.connected and p.stage is Stage.STREAMING and not p.joiner]
         able = [p for p in streaming if p.acked >= self.window.start]
         return max(able, key=lambda peer: peer.acked, default=None)
 
@@ -231,9 +236,9 @@ class Reign:
         if flush > peer.acked:
             peer.acked = flush
             if flush > self.durable:
-                self._count(now)
+                self.count(now)
         if peer.next != self.window.end:
-            self._pump(peer, now)
+            self.pump(peer, now)
 
     def _refused(self, peer: Peer, refused: Refused, now: float) -> None:
         if refused.promised > self.epoch:
@@ -252,14 +257,14 @@ class Reign:
 
     def _outbid(self, peer: Peer, promised: Epoch) -> None:
         peer.outbid, peer.stage = promised, Stage.OUT
-        lost = [p for p in self._peers if p.outbid]
+        lost = [p for p in self.peers if p.outbid]
         if blocks(self._sixes, [p.id for p in lost]):
             names = ", ".join(f"{p.id} promised {p.outbid}" for p in lost)
             self.deposed = Deposed(reason=f"epoch {self.epoch} is outbid: {names}", fenced=True)
 
     # --- D ------------------------------------------------------------------------------------------------------
 
-    def _count(self, now: float) -> None:
+    def count(self, now: float) -> None:
         """Move D to what four members hold; the first time that establishes the reign."""
         if not self.history or (durable := self._covered()) <= self.durable:
             return
@@ -268,11 +273,11 @@ class Reign:
         self.durable = durable
         self._emit(DurableAdvanced(lsn=durable))
         self.window.trim(durable)
-        if self.announce_at is None and any(peer.feeding for peer in self._peers):
+        if self.announce_at is None and any(peer.feeding for peer in self.peers):
             self.announce_at = now + ANNOUNCE_S
-        for peer in self._peers:
+        for peer in self.peers:
             if peer.next != self.window.end:
-                self._pump(peer, now)
+                self.pump(peer, now)
 
     def _covered(self) -> Lsn:
         """What four members of each six hold; who ends below the entry's start does not hold it (Raft, figure 8)."""
@@ -285,7 +290,7 @@ class Reign:
     def announce(self) -> None:
         """Tell D to the members in step that feed readers and have not heard it; others hear it later."""
         self.announce_at = None
-        for peer in self._peers:
+        for peer in self.peers:
             if (
                 peer.feeding
                 and peer.stage is Stage.STREAMING
@@ -303,10 +308,10 @@ class Reign:
         if data:
             self.window.append(lsn, data)
             self.announce_at = None  # D rides; who is behind gets it with what it lacks
-            for peer in self._peers:
-                self._pump(peer, now)
+            for peer in self.peers:
+                self.pump(peer, now)
 
-    def _pump(self, peer: Peer, now: float) -> None:
+    def pump(self, peer: Peer, now: float) -> None:
         """Send what `peer` lacks, as far as the window and the bytes in flight allow."""
         if peer.stage is not Stage.STREAMING:
             return
@@ -324,10 +329,10 @@ class Reign:
         self._emit(SendTo(member=peer.id, message=append))
 
     def _next_beat(self, peer: Peer, now: float) -> int:
-        self._beat += 1
-        peer.beats.append((self._beat, now))
+        self.beat += 1
+        peer.beats.append((self.beat, now))
         peer.beat_at = now
-        return self._beat
+        return self.beat
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -340,7 +345,7 @@ class Reign:
             return
         if self.announce_at is not None and now >= self.announce_at:
             self.announce()
-        for peer in self._peers:
+        for peer in self.peers:
             if peer.connected:
                 self._attend(peer, now)
         self._join_waiting(now)

@@ -8,6 +8,7 @@ restart): an epoch is promised to an identity.
 from typing import Final
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.core import steady_reign
 from borealis_engine.core.campaign import Campaign
 from borealis_engine.core.campaign import Stage as CampaignStage
 from borealis_engine.core.effects import (
@@ -41,6 +42,7 @@ from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
 from borealis_engine.core.slowness import Standing, judge
 from borealis_engine.core.standing import is_news, news, told
+from borealis_engine.core.steady_reign import LentReign, ReignDeeds
 from borealis_engine.core.tail import LogEnd, Scan
 
 TICK_S: Final = 0.1  # seconds
@@ -173,6 +175,17 @@ class Writer:
             raise Misuse("WAL was offered before the election")
         if not self._over:
             self._reign.offer(lsn, data, now)
+
+    def lend(self) -> LentReign | None:
+        """Lend the reign out (core.steady_reign) until `advance`, which comes before anything else; None: not now."""
+        return (
+            steady_reign.lend(self._reign) if self._reign is not None and self._established and not self._over else None
+        )
+
+    def advance(self, deeds: ReignDeeds, now: float) -> None:
+        """Take back what was lent; SafetyViolated if it was not done by the rules."""
+        if self._reign is not None:
+            steady_reign.advance(self._reign, deeds, now)
 
     def image_made(self, image: str, extent: ImageExtent, now: float) -> None:
         """After NeedImage: image 0 exists here (uploading it is the shell's part)."""

@@ -15,11 +15,16 @@ SWITCH: Final = "BOREALIS_NATIVE"  # "off": do without
 FILE: Final = Path(__file__).with_name("libborealis.so")
 POINTS: Final = 64
 ACKS: Final = 32
-LINES: Final = 8
+COPIES: Final = 8
+REIGN_LINES: Final = 6
+REIGN_BEATS: Final = 64
+REIGN_UNDER_WAY: Final = 64
+REIGN_BUCKETS: Final = 16
 BUCKETS: Final = 16
 
 CLOSED, FAILED, LATER = 0, -1, -2  # WIRE_...
 BYTES, FEED, HANDED = 1, 2, 3  # LANE_...
+OTHER, BROKEN = 1, 2  # REIGN_...
 
 
 # Bytes that may be zero: a field of `c_char` would be taken for a string, which ends at the first of them.
@@ -75,19 +80,44 @@ class Copy(ctypes.Structure):
 class FanAck(ctypes.Structure):
     """`fan_ack`: what a member says that it holds."""
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("line", "generation", "epoch", "flush", "beat", "feeding"))
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("generation", "epoch", "flush", "beat", "feeding"))
 
 
-class Line(ctypes.Structure):
-    """`fan_line`: a member that is listened to."""
+class ReignLine(ctypes.Structure):
+    """`reign_line`: a member of a reign that is lent."""
 
     _fields_ = (
-        ("wire", ctypes.c_void_p),
-        ("member", Identity),
-        ("acked", ctypes.c_uint64),
-        ("fd", ctypes.c_int32),
-        ("aligned", ctypes.c_int32),
+        ("to", ctypes.c_void_p),
+        *((name, ctypes.c_uint64) for name in ("stream", "acked", "next", "told", "answered", "generation")),
+        *((name, ctypes.c_uint64) for name in ("beat_first", "beat_last")),
         ("code", ctypes.c_int64),
+        ("fd", ctypes.c_int32),
+        ("member", Identity),
+        ("streaming", ctypes.c_uint8),
+        ("feeding", ctypes.c_uint8),
+    )
+
+
+class ReignState(ctypes.Structure):
+    """`reign_state`: a reign as it is lent, and as it is given back."""
+
+    _fields_ = (
+        ("lines", ReignLine * REIGN_LINES),
+        *((name, ctypes.c_uint64) for name in ("epoch", "start", "first", "offered", "end", "durable", "reported")),
+        *((name, ctypes.c_uint64) for name in ("limit", "beat", "beat_count")),
+        ("beats", ctypes.c_uint64 * REIGN_BEATS),
+        *((name, ctypes.c_uint64) for name in ("waiting", "left", "under_way")),
+        ("ends", ctypes.c_uint64 * REIGN_UNDER_WAY),
+        ("bytes", ctypes.c_uint64),
+        ("counts", ctypes.c_uint64 * REIGN_BUCKETS),
+        ("turn", ctypes.c_uint64),
+        ("beats_at", ctypes.c_double * REIGN_BEATS),
+        ("left_at", ctypes.c_double * REIGN_UNDER_WAY),
+        *((name, ctypes.c_double) for name in ("flight", "until", "seconds", "announce_at")),
+        *((name, ctypes.c_int32) for name in ("postgres", "postgres_code")),
+        ("generation", ctypes.c_uint32),
+        ("sender", Identity),
+        *((name, ctypes.c_uint8) for name in ("special", "violated", "reply")),
     )
 
 
@@ -112,15 +142,18 @@ _SIGNATURES: Final = {
         *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, _text, _size),
     ),
     "fan_acks": (_int, _pointer, _text, ctypes.POINTER(FanAck), ctypes.POINTER(_int)),
-    "fan_turn": (
-        *(_int, ctypes.POINTER(Line), _int, ctypes.c_uint64, ctypes.c_uint64, _int, _int, _long),
-        ctypes.POINTER(FanAck),
-    ),
     "lane_new": (_pointer, ctypes.POINTER(_double), _int),
     "lane_free": (None, _pointer),
     "lane_open": (None, _pointer, ctypes.POINTER(Terms)),
     "lane_close": (_int, _pointer, ctypes.POINTER(Deeds)),
     "lane_syncing": (_double, _pointer),
+    "reign_new": (_pointer, _int, ctypes.POINTER(_double), _int),
+    "reign_free": (None, _pointer),
+    "reign_lend": (_int, _pointer, ctypes.POINTER(ReignState), _text, _text, _size),
+    "reign_take": (
+        *(None, _pointer, ctypes.POINTER(ReignState), ctypes.POINTER(_pointer)),
+        *(ctypes.POINTER(_pointer), ctypes.POINTER(_size)),
+    ),
     "lane_serve": (_int, _pointer, _pointer, ctypes.c_uint64, _int, _int, ctypes.POINTER(_int)),
 }
 

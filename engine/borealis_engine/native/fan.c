@@ -1,8 +1,5 @@
 /* The agent's side of a commit: one append to many members in one call, and the acks without a look by Python. */
-#define _GNU_SOURCE
-#include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "frame.h"
 #include "native.h"
@@ -32,7 +29,7 @@ static int parse(const uint8_t *data, size_t have, const uint8_t *member, fan_ac
   if (be32(data + 44) != ACK_SIZE - FRAME || memcmp(data + 12, member, 16)) return 0;
   uint32_t crc = borealis_crc32c(data, HEADER, 0);
   if (borealis_crc32c(data + FRAME, ACK_SIZE - FRAME, crc) != be32(data + HEADER)) return 0;
-  *ack = (fan_ack){0, be32(data + 8), be64(data + FRAME), be64(data + FRAME + 8), be64(data + FRAME + 16), data[FRAME + 24]};
+  *ack = (fan_ack){be32(data + 8), be64(data + FRAME), be64(data + FRAME + 8), be64(data + FRAME + 16), data[FRAME + 24]};
   return 1;
 }
 
@@ -49,52 +46,4 @@ int fan_acks(wire *w, const uint8_t *member, fan_ack *acks, int *code) {
   if (have) *code = 1;
   else if (*code == 1) *code = WIRE_LATER;
   return count;
-}
-
-/* Take what one line has to say; how many acks. */
-static int hear(fan_line *line, uint64_t index, uint64_t epoch, fan_ack *acks) {
-  if (!line->aligned) {
-    line->code = wire_receive(line->from);
-    return 0;
-  }
-  int code, count = fan_acks(line->from, line->member, acks, &code);
-  line->code = code;
-  for (int i = 0; i < count; i++) {
-    acks[i].line = index;
-    if (acks[i].epoch == epoch && acks[i].flush > line->acked) line->acked = acks[i].flush;
-  }
-  return count;
-}
-
-int fan_turn(fan_line *lines, int count, uint64_t epoch, uint64_t target, int needed, int other, long microseconds,
-             fan_ack *acks) {
-  struct pollfd fds[FAN_LINES + 1];
-  struct timespec now, until, left;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += microseconds * 1000L;
-  until.tv_sec += until.tv_nsec / 1000000000L, until.tv_nsec %= 1000000000L;
-  for (int i = 0; i < count; i++) {
-    fds[i] = (struct pollfd){.fd = lines[i].from ? lines[i].fd : -1, .events = POLLIN};
-    lines[i].code = WIRE_LATER;
-  }
-  fds[count] = (struct pollfd){.fd = other, .events = POLLIN};
-  int told = 0, special = 0;
-  while (!special && told + FAN_ACKS <= FAN_ACKS * FAN_LINES) {
-    int reached = 0;
-    for (int i = 0; i < count; i++) reached += lines[i].from && lines[i].acked >= target;
-    int done = reached >= needed;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    left.tv_sec = until.tv_sec - now.tv_sec, left.tv_nsec = until.tv_nsec - now.tv_nsec;
-    if (left.tv_nsec < 0) left.tv_sec--, left.tv_nsec += 1000000000L;
-    if (done || left.tv_sec < 0) left = (struct timespec){0, 0};
-    if (done && told) break; /* what else there is can wait */
-    if (ppoll(fds, (nfds_t)count + 1, &left, NULL) <= 0) break;
-    for (int i = 0; i < count && told + FAN_ACKS <= FAN_ACKS * FAN_LINES; i++) {
-      if (!fds[i].revents) continue;
-      told += hear(&lines[i], (uint64_t)i, epoch, acks + told);
-      special |= lines[i].code != WIRE_LATER;
-    }
-    if (fds[count].revents || done) break;
-  }
-  return told;
 }

@@ -35,19 +35,10 @@ void wire_finish(wire *w);                         /* the socket is about to be 
 
 /* --- appends to many members, and what they answer: fan.c */
 #define FAN_ACKS 32      /* answers told at once */
-#define FAN_LINES 8      /* members, at most */
 
 typedef struct {
-  uint64_t line, generation, epoch, flush, beat, feeding;
+  uint64_t generation, epoch, flush, beat, feeding;
 } fan_ack;
-
-typedef struct {          /* a member that is listened to */
-  wire *from;               /* NULL: nobody */
-  uint8_t member[16];
-  uint64_t acked;           /* of the epoch that is waited for */
-  int32_t fd, aligned;      /* whether a frame begins next */
-  int64_t code;             /* out: as of fan_acks, WIRE_LATER if there is nothing but acks */
-} fan_line;
 
 typedef struct {          /* one member of those that get the same append */
   wire *to;
@@ -61,10 +52,6 @@ void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t 
 /* Read without waiting. Acks of `member` that come first are taken, up to FAN_ACKS; how many. `code`: 1 there are other
    bytes, WIRE_LATER there is nothing more, or the connection is over. */
 int fan_acks(wire *w, const uint8_t *member, fan_ack *acks, int *code);
-/* Listen to all lines until `needed` of them have acked `target` in `epoch`, or something else than acks has come, or
-   `other` can be read (if it is not -1), or the time is over; how many acks came. */
-int fan_turn(fan_line *lines, int count, uint64_t epoch, uint64_t target, int needed, int other, long microseconds,
-             fan_ack *acks);
 
 /* --- the short way of a storage node: lane.c */
 typedef struct lane lane;
@@ -108,5 +95,54 @@ int lane_close(lane *l, lane_deeds *deeds);        /* 1 if there is anything in 
 double lane_syncing(lane *l);                      /* since when a write is out, of CLOCK_MONOTONIC; 0: none is */
 /* Serve a connection until Python is needed: LANE_..., or WIRE_... if it is over. `aligned`: a frame begins next. */
 int lane_serve(lane *l, wire *w, uint64_t conn, int aligned, int wait_ms, int *error);
+
+/* --- the short way of the writer's agent: reign.c */
+typedef struct reign reign;
+
+#define REIGN_LINES 6        /* members */
+#define REIGN_LOG (4 << 20)  /* bytes of WAL that it keeps until Python takes them */
+#define REIGN_BEATS 64       /* beats sent while it is lent; then the last one goes on */
+#define REIGN_UNDER_WAY 64   /* pieces that left and are not durable, at most */
+#define REIGN_BUCKETS 16     /* of the histogram of latencies, at most */
+
+#define REIGN_OTHER 1        /* PostgreSQL sent something else than WAL, or more than there is room for */
+#define REIGN_BROKEN 2       /* its connection is over */
+
+typedef struct {          /* a member; what is not said to be out is lent, and given back as it has become */
+  wire *to;                 /* NULL: no connection */
+  uint64_t stream, acked, next, told; /* its connection's number; places of the log, as in core.peer */
+  uint64_t answered, generation; /* out: with its acks, 0 if there were none */
+  uint64_t beat_first, beat_last; /* out: of those in `beats` it was sent, 0: none */
+  int64_t code;             /* out: what came besides acks, or how sending failed; WIRE_LATER if nothing did */
+  int32_t fd;
+  uint8_t member[16];
+  uint8_t streaming, feeding;
+} reign_line;
+
+typedef struct {
+  reign_line lines[REIGN_LINES];
+  uint64_t epoch, start;    /* of the reign */
+  uint64_t first, offered, end; /* WAL [first, offered) has left since it was lent, [offered, end) waits */
+  uint64_t durable, reported; /* D, and as PostgreSQL knows it */
+  uint64_t limit;           /* bytes that may have left and not be durable */
+  uint64_t beat, beat_count, beats[REIGN_BEATS]; /* the last one, and those sent since it was lent */
+  uint64_t waiting, left, under_way, ends[REIGN_UNDER_WAY]; /* postgres.gathering */
+  uint64_t bytes, counts[REIGN_BUCKETS]; /* postgres.latency, since it was lent */
+  uint64_t turn;            /* the library's own */
+  double beats_at[REIGN_BEATS], left_at[REIGN_UNDER_WAY];
+  double flight, until, seconds, announce_at; /* announce_at: 0 if D is no news */
+  int32_t postgres, postgres_code; /* its socket; out: REIGN_... */
+  uint32_t generation;
+  uint8_t sender[16];
+  uint8_t special, violated, reply; /* out: why it came to stand; PostgreSQL wants to hear of D */
+} reign_state;
+
+reign *reign_new(int bell, const double *bounds, int count); /* `bell`: eventfd that is rung when Python is needed */
+void reign_free(reign *r);
+/* Lend it; `waiting` is the WAL [first, end), `rest` what has come from PostgreSQL and begins a message. 1, or 0 if they
+   are too large. */
+int reign_lend(reign *r, const reign_state *state, const void *waiting, const void *rest, size_t size);
+/* Take it back; `log` is the WAL [first, end), `rest` and `size` what was not looked at, until it is lent again. */
+void reign_take(reign *r, reign_state *state, const uint8_t **log, const uint8_t **rest, size_t *size);
 
 #endif

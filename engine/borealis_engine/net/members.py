@@ -18,7 +18,6 @@ from borealis_engine.net.errors import Disconnected, NetError
 from borealis_engine.net.fan import Fan
 from borealis_engine.net.tls import Tls
 from borealis_engine.net.wire_transport import WireTransport
-from borealis_engine.proto.frames import IDENTITY_SIZE
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 1.0
@@ -63,7 +62,7 @@ class Members:
     def start(self) -> None:
         """Begin to connect; needs a running loop and a listener."""
         if (wire := self._endpoint.tls.wire) is not None:
-            self._fan = Fan(wire.library, asyncio.get_running_loop())
+            self._fan = Fan(wire.library, self._endpoint.identity)
         self._follow()
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
@@ -95,15 +94,19 @@ class Members:
             for channel, append in able:
                 channel.send(append)
         elif transports:
-            sender = self._endpoint.identity.encode().ljust(IDENTITY_SIZE, b"\0")
-            self._fan.send(transports, [append for _, append in able], self._config.generation, sender)
+            self._fan.send(transports, [append for _, append in able], self._config.generation)
             for channel, _ in able:
                 channel.check_backlog()
 
     @property
     def fan(self) -> Fan | None:
-        """Give who listens to the standing connections together; None without the native library."""
+        """Give who sends appends to many at once; None without the native library."""
         return self._fan
+
+    def transport(self, member: MemberId) -> asyncio.Transport | None:
+        """Give the standing connection's transport."""
+        line = self._lines.get(member)
+        return line.channel.transport if line is not None and line.channel is not None else None
 
     def disconnect(self, member: MemberId, reason: str) -> None:
         """Drop the standing connection; it is made anew at once."""
@@ -116,8 +119,6 @@ class Members:
         lines, self._lines = list(self._lines.values()), {}
         for line in lines:
             await line.aclose()
-        if self._fan is not None:
-            self._fan.close()
 
     def member(self, id: MemberId) -> Member:
         """Give the member of that id; Disconnected if the configuration has none."""
@@ -197,8 +198,6 @@ class _Line:
             channel.close("the configuration changed")
             return
         self.channel = channel
-        if self._members.fan is not None and isinstance(channel.transport, WireTransport):
-            self._members.fan.add(channel.transport)
         if self._members.listener is not None:
             self._members.listener.connected(self.member.id)
 

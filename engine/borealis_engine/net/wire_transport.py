@@ -1,7 +1,7 @@
 """An asyncio transport over the native library's TLS, for the dialling side of the log protocol.
 
-Acks, which are nearly all that comes to a writer, are read by the library; net.fan listens to many such transports at
-once.
+Acks, which are nearly all that comes to a writer, are read by the library. A transport may be lent to it whole
+(postgres.reign_lane): the library then listens and sends, until it is taken back. It is taken back before it ends.
 """
 
 import asyncio
@@ -94,11 +94,36 @@ class WireTransport(asyncio.Transport):
         self._acks, self._code = (native.FanAck * native.ACKS)(), ctypes.c_int()
         self._code_at = ctypes.byref(self._code)
         self._high, self._low = 1 << 20, 1 << 18
-        self._lent: Callable[[WireTransport], None] | None = None
+        self._reclaim: Callable[[], None] | None = None  # while it is lent
         self._closing = self._writing = self._held_back = self._paused = False
         talker.connection_made(self)
-        if not self._closing and self._lent is None:
+        if not self._closing:
             loop.add_reader(sock, self._readable)
+
+    # --- lent -----------------------------------------------------------------------------------------------------
+
+    @property
+    def lendable(self) -> bool:
+        """Whether a frame begins next, and nothing stands in the way."""
+        return not self._closing and not self._paused and self._talker.between_frames
+
+    def lend(self, reclaim: Callable[[], None]) -> None:
+        """Hear nothing until `take_back`; `reclaim` has it called, should the connection end before."""
+        self._reclaim = reclaim
+        self._loop.remove_reader(self._sock)
+
+    def take_back(self, code: int) -> None:
+        """Listen again, after the library met with `code` (native.LATER: nothing but acks)."""
+        self._reclaim = None
+        if self._closing:
+            return
+        self._loop.add_reader(self._sock, self._readable)
+        if self.wire.library.wire_pending(self.wire.pointer):
+            self._write_later()
+        if code == 1:
+            self._loop.call_soon(self._readable)
+        elif code != native.LATER:
+            self._loop.call_soon(self._came, code)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -111,33 +136,14 @@ class WireTransport(asyncio.Transport):
         """Take acks; True if there is something else, or may be."""
         count = self.wire.library.fan_acks(self.wire.pointer, bytes(self.member), self._acks, self._code_at)
         for ack in self._acks[:count]:
-            self.answered(ack)
+            told = Ack(Epoch(ack.epoch), Lsn(ack.flush), ack.beat, bool(ack.feeding))
+            self._talker.answered((Envelope(Generation(ack.generation), self._talker.peer, "", told),))
         return self._came(self._code.value)
-
-    def answered(self, ack: native.FanAck) -> None:
-        """An ack came."""
-        told = Ack(Epoch(ack.epoch), Lsn(ack.flush), ack.beat, bool(ack.feeding))
-        self._talker.answered((Envelope(Generation(ack.generation), self._talker.peer, "", told),))
-
-    def came(self, code: int) -> None:
-        """Something came that is not an ack, with this result of the library."""
-        if self._came(code):
-            self._readable()
-
-    @property
-    def aligned(self) -> bool:
-        """Whether a frame begins next."""
-        return self._talker.between_frames
 
     @property
     def fileno(self) -> int:
         """Give the socket's number."""
         return self._sock.fileno()
-
-    def lend(self, back: Callable[["WireTransport"], None]) -> None:
-        """Have somebody else listen to the socket, until `back` is called at its end."""
-        self._loop.remove_reader(self._sock)
-        self._lent = back
 
     def _read_bytes(self) -> bool:
         return self._came(self.wire.library.wire_receive(self.wire.pointer))
@@ -159,15 +165,13 @@ class WireTransport(asyncio.Transport):
         """Let the peer wait."""
         if not self._paused and not self._closing:
             self._paused = True
-            if self._lent is None:
-                self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._sock)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
         if self._paused and not self._closing:
             self._paused = False
-            if self._lent is None:
-                self._loop.add_reader(self._sock, self._readable)
+            self._loop.add_reader(self._sock, self._readable)
             self._loop.call_soon(self._readable)  # bytes may have been decrypted already
 
     # --- writing ---------------------------------------------------------------------------------------------------
@@ -237,10 +241,9 @@ class WireTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
-        if self._lent is None:
-            self._loop.remove_reader(self._sock)
-        else:
-            self._lent(self)
+        if self._reclaim is not None:
+            self._reclaim()
+        self._loop.remove_reader(self._sock)
         if self._writing:
             self._loop.remove_writer(self._sock)
         self._loop.call_soon(self._end, error)

@@ -61,7 +61,7 @@ async def take_over(
         attached.site.door, ownership, start=elected.end, timeline=elected.epoch, latency=latency
     )
     writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception()), Cause.SERVER_DIED))
-    ownership.on_durable = writer.durable
+    ownership.attach(writer)
     await _unless_ended(ownership, prove_writable(attached, elected.epoch))
 
 

@@ -7,8 +7,10 @@ ends after twice a piece's usual flight, at most HOLD_S. A lone client waits for
 """
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
+from borealis_engine import native
 from borealis_engine.contract.volume import Lsn
 
 HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
@@ -44,6 +46,19 @@ class Gathering:
             took = now - self._under_way.popleft()[1]
             self._flight += SHARE * (took - self._flight)
         self._until = now + min(FLIGHTS * self._flight, HOLD_S)
+
+    def describe(self, state: native.ReignState) -> None:
+        """Tell the native library, which goes on by the same rules."""
+        state.waiting, state.left, state.flight, state.until = self._waiting, self._left, self._flight, self._until
+        state.under_way = len(self._under_way)
+        for at, (end, left_at) in enumerate(islice(self._under_way, native.REIGN_UNDER_WAY)):
+            state.ends[at], state.left_at[at] = end, left_at
+
+    def take_back(self, state: native.ReignState) -> None:
+        """Go on where the library has come to."""
+        self._waiting, self._left, self._flight, self._until = state.waiting, state.left, state.flight, state.until
+        under_way = zip(state.ends[: state.under_way], state.left_at[: state.under_way], strict=True)
+        self._under_way = deque((Lsn(end), at) for end, at in under_way)
 
     def hold(self, now: float) -> float | None:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import deque
 from typing import Final
 
+from borealis_engine import native
 from borealis_engine.contract.volume import Lsn
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -35,6 +36,14 @@ class Latency:
             took = now - waiting.popleft()[1]
             self.seconds += took
             self.counts[bisect_left(BOUNDS_S, took)] += 1
+
+    def take_back(self, state: native.ReignState) -> None:
+        """Add what the native library has counted, and what it left under way."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, state.counts, strict=False)]
+        self.seconds += state.seconds
+        self.bytes += state.bytes
+        under_way = zip(state.ends[: state.under_way], state.left_at[: state.under_way], strict=True)
+        self._under_way = deque((Lsn(end), at) for end, at in under_way)
 
     def forget(self) -> None:
         """Forget what is under way: its reign is over."""

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.gathering import Gathering
@@ -36,8 +37,8 @@ class Sink(Protocol):
     def offer(self, lsn: Lsn, data: bytes) -> None:
         """Take the next bytes."""
 
-    def settle(self, other: int) -> None:
-        """Wait a moment for D to reach what was offered, unless descriptor `other` can be read (-1: there is none)."""
+    def reclaim(self) -> None:
+        """Have `LogWriter.take_back` called, should the writer be lent."""
 
 
 class LogWriter(asyncio.Protocol):
@@ -60,6 +61,7 @@ class LogWriter(asyncio.Protocol):
         self._durable = start
         self._transport: asyncio.Transport | None = None
         self._socket = -1  # its descriptor, where there is one
+        self._broken = False  # the library has met the end of the connection
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -105,7 +107,6 @@ class LogWriter(asyncio.Protocol):
             self._gathering.came()
         self._pass_on()
         self._flush()
-        self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """PostgreSQL is gone, or we closed."""
@@ -123,8 +124,56 @@ class LogWriter(asyncio.Protocol):
 
     def close(self) -> None:
         """End the stream."""
+        self._sink.reclaim()
         if self._transport is not None:
             self._transport.abort()
+
+    # --- lent to the native library (postgres.reign_lane) ---------------------------------------------------------
+
+    @property
+    def lendable(self) -> bool:
+        """Whether PostgreSQL sends WAL, and has been sent all that was to be."""
+        transport = self._transport
+        open = transport is not None and not transport.is_closing() and not transport.get_write_buffer_size()
+        return open and self._socket >= 0 and not self._broken and self.streaming
+
+    def describe(self, state: native.ReignState) -> tuple[bytes, bytes]:
+        """Fill in what the library needs to know; give the WAL that waits, and the beginning of a message."""
+        state.end, state.reported, state.reply = self._offered + len(self._waiting), self._durable, 0
+        state.postgres, state.postgres_code = self._socket, 0
+        state.bytes, state.seconds = 0, 0.0
+        state.counts = type(state.counts)()
+        self._gathering.describe(state)
+        return bytes(self._waiting), self._receiver.surrender()
+
+    def keep(self, rest: bytes) -> None:
+        """The library has declined: `rest` is the beginning of a message."""
+        self._receiver.go_on(self._receiver.position, rest)
+
+    def lend(self) -> None:
+        """Leave everything to the library, which has taken what `describe` told it."""
+        self._set_held(None)
+        self._waiting.clear()
+        self._read(False)
+
+    def take_back(self, state: native.ReignState, waiting: bytes, rest: bytes) -> None:
+        """Go on from where the library has come to; `rest` is what PostgreSQL sent and nobody looked at."""
+        self._offered, self._waiting = Lsn(state.offered), bytearray(waiting)
+        self._durable = max(self._durable, Lsn(state.durable))
+        self._broken = state.postgres_code == native.BROKEN
+        self._receiver.go_on(Lsn(state.end), rest)
+        self._gathering.take_back(state)
+        self._latency.take_back(state)
+        self._read(len(self._waiting) < ENOUGH)
+        asyncio.get_running_loop().call_soon(self._resume, state.postgres_code == native.OTHER)
+
+    def _resume(self, look: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if look:
+            self.data_received(b"")
+        else:
+            self._pass_on()
 
     def _pass_on(self) -> None:
         """Offer what waits, as far as there is room and it need not gather; have PostgreSQL wait if it is much."""
@@ -154,12 +203,6 @@ class LogWriter(asyncio.Protocol):
     def _gathered(self) -> None:
         self._held = None
         self._pass_on()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Wait for the volume; look up when PostgreSQL has more, if that could leave at once."""
-        if self._offered > self._durable:
-            self._sink.settle(self._socket if self._gathering.hold(time.monotonic()) is not None else -1)
 
     def _read(self, wanted: bool) -> None:
         """Let PostgreSQL send, or wait."""
@@ -172,6 +215,7 @@ class LogWriter(asyncio.Protocol):
         self._flush()
 
     def _tick(self) -> None:
+        self._sink.reclaim()
         self._report()
         self._timer = asyncio.get_running_loop().call_later(STATUS_S, self._tick)
 
@@ -180,6 +224,7 @@ class LogWriter(asyncio.Protocol):
             self._transport.write(data)
 
     def _end(self, error: ServerDied) -> None:
+        self._sink.reclaim()
         for timer in (self._timer, self._held):
             if timer is not None:
                 timer.cancel()

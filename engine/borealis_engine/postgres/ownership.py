@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, assert_never
 
-from borealis_engine.contract.volume import WRITE_QUORUM, Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -34,13 +34,13 @@ from borealis_engine.net.members import Members
 from borealis_engine.net.tls import Tls
 from borealis_engine.postgres.errors import Cause, PostgresError, ReignEnded
 from borealis_engine.postgres.image import Image
+from borealis_engine.postgres.logwriter import LogWriter
+from borealis_engine.postgres.reign_lane import ReignLane
 from borealis_engine.proto.wal import find_end
 
 log = logging.getLogger(__name__)
 UPLOAD_PIECE: Final = 256 * 1024
 RETRY_S: Final = 0.2
-TURNS: Final = 4  # waits for D in a row, before anything else is looked at
-TURN_S: Final = 0.001  # seconds of one
 REFUSED: Final = "the core refused an input"
 FAREWELL_S: Final = 0.05  # for the resignation to leave our sockets
 
@@ -73,6 +73,8 @@ class Ownership:
         self._announcer: asyncio.TimerHandle | None = None
         self._announce_at: float | None = None  # what `_announcer` is set to
         self._closed = False
+        self._lane: ReignLane | None = None
+        self._lending: asyncio.Handle | None = None
 
     def start(self) -> None:
         """Begin to connect and to campaign."""
@@ -100,24 +102,47 @@ class Ownership:
         return self._core.room
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
-        """Take WAL of the reign."""
+        """Take WAL of the reign; from a log writer that is not lent."""
         self._core.offer(lsn, data, self._loop.time())
         self._carry_out()
 
-    def settle(self, other: int) -> None:
-        """Wait a moment until what was offered is durable, unless descriptor `other` can be read; -1: there is none."""
+    def attach(self, writer: LogWriter) -> None:
+        """Tell D to the log writer, which offers WAL; both go the short way where there is the native library."""
+        self.on_durable = writer.durable
         fan = self._members.fan
-        turns = TURNS if fan is not None else 0
-        while fan is not None and turns and not self._closed and self._core.durable < (target := self._core.end):
-            turns -= 1
-            before = self._core.durable
-            fan.turn(self._core.epoch, target, WRITE_QUORUM, other=other, seconds=TURN_S)
-            if self._core.durable == before:
-                fan.listen()
-                return
+        if fan is not None and not self._closed:
+            self._lane = ReignLane(
+                fan.library,
+                core=self._core,
+                members=self._members,
+                sender=fan.sender,
+                writer=writer,
+                reclaim=self.reclaim,
+            )
+
+    def reclaim(self) -> None:
+        """Take back what was lent; it is lent again as soon as nothing else is to be done."""
+        if self._lane is None or not self._lane.lent:
+            return
+        try:
+            self._lane.take(self._loop.time())
+        except Exception as error:
+            log.exception(REFUSED)
+            self.end(f"{REFUSED}: {error}")
+        self._carry_out()
+
+    def _lend_soon(self) -> None:
+        if self._lane is not None and self._lending is None:
+            self._lending = self._loop.call_soon(self._lend)
+
+    def _lend(self) -> None:
+        self._lending = None
+        if self._lane is not None and not self._lane.lent and not self.ended.done():
+            self._lane.lend()
 
     def configure(self, config: VolumeConfig) -> None:
         """Keep the higher configuration."""
+        self.reclaim()
         self._core.configure(config)
         self._members.configure(config)
 
@@ -130,6 +155,10 @@ class Ownership:
         """Leave, after PostgreSQL has stopped; with `resign` the next candidate need not wait for the lease."""
         if self._closed:
             return
+        self.reclaim()
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None
         if resign:
             self._core.resign(self._loop.time())
             self._carry_out()
@@ -157,6 +186,7 @@ class Ownership:
         """A message came."""
         if self._closed:
             return
+        self.reclaim()
         try:
             self._core.receive(member, envelope, self._loop.time())
         except Exception as error:
@@ -173,6 +203,7 @@ class Ownership:
     def _input(self, give: Callable[[float], None]) -> None:
         if self._closed:
             return
+        self.reclaim()
         try:
             give(self._loop.time())
         except Exception as error:
@@ -192,6 +223,7 @@ class Ownership:
         else:
             for effect in effects:
                 self._do(effect)
+        self._lend_soon()
         announce_at = self._core.announce_at
         if announce_at != self._announce_at:
             self._set_announcer(announce_at)

@@ -75,6 +75,12 @@ class Inbox:
         """Take bytes as they came."""
         self._data += data
 
+    def surrender(self) -> bytes:
+        """Give away what is not a whole packet yet."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
     def startup(self) -> bytes | None:
         """Take one untyped packet (start-up, SSL or cancel request), whole."""
         if len(self._data) < 4:

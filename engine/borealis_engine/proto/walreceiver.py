@@ -56,6 +56,15 @@ class WalReceiver:
         self._outbox.clear()
         return data
 
+    def surrender(self) -> bytes:
+        """Give away the beginning of a message that has come: somebody else reads on, up to `go_on`."""
+        return self._inbox.surrender()
+
+    def go_on(self, position: Lsn, data: bytes) -> None:
+        """Go on at `position`, with `data` in front of what comes."""
+        self.position = position
+        self._inbox.receive_data(data)
+
     def status(self, durable: Lsn, now: float) -> None:
         """Report everything below `durable` as written, flushed and applied: commits up to there are released."""
         if self.phase is Phase.STREAMING:

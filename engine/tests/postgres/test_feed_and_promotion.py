@@ -25,8 +25,8 @@ class Reign:
         self.volume, self.frozen, self.room = volume, False, 1 << 20
         self.writer: LogWriter | None = None
 
-    def settle(self, other: int) -> None:
-        """Nothing is waited for."""
+    def reclaim(self) -> None:
+        """Nothing is lent."""
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
         assert lsn == self.volume.end

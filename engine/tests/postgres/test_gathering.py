@@ -22,8 +22,8 @@ class Volume:
         self.offered: list[bytes] = []
         self.more = asyncio.Event()
 
-    def settle(self, other: int) -> None:
-        """Nothing is waited for."""
+    def reclaim(self) -> None:
+        """Nothing is lent."""
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
         assert lsn == START + sum(map(len, self.offered))

@@ -37,8 +37,8 @@ class Sink:
         self.volume, self.room = volume, 1 << 20
         self.writer: LogWriter | None = None
 
-    def settle(self, other: int) -> None:
-        """Nothing is waited for."""
+    def reclaim(self) -> None:
+        """Nothing is lent."""
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
         self.volume.append(data)
