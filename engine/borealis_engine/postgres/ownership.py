@@ -88,12 +88,14 @@ class Ownership:
 
     @property
     def durable(self) -> Lsn:
-        """D; 0 until elected."""
+        """D as it is now, whoever has moved it; 0 until elected."""
+        self.reclaim()
         return self._core.durable
 
     @property
     def standings(self) -> tuple[Standing, ...]:
-        """How each member does in the reign."""
+        """How each member does in the reign, as it is now."""
+        self.reclaim()
         return self._core.standings(self._loop.time())
 
     @property

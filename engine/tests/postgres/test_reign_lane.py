@@ -144,8 +144,7 @@ async def test_commits_need_no_event_loop(reigning: Reigning) -> None:
     await reigning.lent()
     for number in range(300):
         reigning.postgres.commit(1 + 37 * number)
-    assert reigning.owner.durable < reigning.postgres.durable, "Python has not been told yet"
-    reigning.owner.reclaim()
+    assert reigning.owner._core.durable < reigning.postgres.durable, "Python has not been told yet"
     assert reigning.owner.durable == reigning.postgres.end
     assert sum(reigning.latency.counts) == 300
     assert reigning.latency.bytes == len(reigning.postgres.log)
@@ -161,7 +160,6 @@ async def test_two_frozen_members_cost_no_commit_and_catch_up(reigning: Reigning
             reigning.postgres.commit(300)
         for _ in range(200):  # more than may be under way to one member, and than one lending keeps
             await asyncio.to_thread(reigning.postgres.commit, 128 * 1024)
-        reigning.owner.reclaim()
         behind = [each.behind for each in reigning.owner.standings]
         assert sorted(behind)[:4] == [0, 0, 0, 0]
         assert behind[1] == behind[4] == len(reigning.postgres.log)
@@ -178,7 +176,6 @@ async def test_without_four_nothing_is_reported(reigning: Reigning) -> None:
         with suppress(TimeoutError):
             while True:
                 reigning.postgres.hear()
-        reigning.owner.reclaim()
         assert reigning.owner.durable == reigning.postgres.durable == WAL_END
         assert sorted(each.behind or 0 for each in reigning.owner.standings) == [0, 0, 0, 300, 300, 300]
     reigning.postgres.sock.settimeout(DEADLINE_S)
