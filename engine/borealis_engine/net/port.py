@@ -7,9 +7,11 @@ the owner's heartbeats are heard and answered while a sync takes its time; it en
 import asyncio
 import itertools
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -149,6 +151,7 @@ class Port:
         """Give the connection a reader, to be started; under the lock."""
 
         def run() -> None:
+            _be_patient()
             reason = "internal error"
             try:
                 work(line)
@@ -199,3 +202,12 @@ class Port:
         line.stream.finish()
         if line.opened:
             self._handler.closed(line.conn)
+
+
+def _be_patient() -> None:
+    """Have the thread wait for its turn when it is woken: a writer that sends to six is not to be stopped by the first.
+
+    Where they share few processors, commits of one client were a tenth faster with it.
+    """
+    with suppress(OSError):  # not allowed: it works as well, but slower
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
