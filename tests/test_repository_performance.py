@@ -252,7 +252,7 @@ def test_a_busy_machine_is_told_of() -> None:
 def test_a_commit_is_followed_to_its_fourth_member() -> None:
     own = {"read": 0, "offered": 10, "sent": 60, "durable": 900, "released": 910}
     own |= {"heard": 500, **{f"heard{n}": 100 * n + 400 for n in range(1, 7)}}
-    member = {"arrived": 100, "append": 120, "write": 130, "written": 140}
+    member = {"write": 130}
     copies = [{**member, "synced": 200 + n, "acked": 300 + n} for n in range(6)]
     path = stages.follow(own, copies)
     assert path is not None

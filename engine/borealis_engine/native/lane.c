@@ -226,7 +226,9 @@ static int acknowledge(wire *w, const lane_terms *at, uint64_t beat, int wait_ms
 static int fly(lane *l, wire *w, int wait_ms, int *error) {
   uint64_t before = l->at.durable;
   double began = l->since, none = 0;
+  STAMP("write", l->group.lsn + l->group.size);
   *error = write_through(l->at.fd, l->buffer, l->group.end - l->group.offset, l->group.offset);
+  STAMP("synced", l->group.lsn + l->group.size);
   pthread_mutex_lock(&l->lock);
   __atomic_store(&l->since, &none, __ATOMIC_RELAXED);
   if (l->flying == 2 || *error) {
@@ -240,6 +242,7 @@ static int fly(lane *l, wire *w, int wait_ms, int *error) {
   uint64_t beat = l->group.beat;
   pthread_mutex_unlock(&l->lock);
   int sent = acknowledge(w, &at, beat, wait_ms);
+  STAMP("acked", at.flush);
   if (sent != 1) return sent;
   return at.feeding && at.durable > before ? LANE_FEED : 0;
 }

@@ -11,6 +11,14 @@
 /* --- CRC-32C (Castagnoli), as proto.frames and store.frames use it */
 uint32_t borealis_crc32c(const void *data, size_t size, uint32_t crc);
 
+/* --- when what happened to the log that ends at `end`, for benchmarks.stages alone: stamps.c */
+#ifdef STAMPS
+void borealis_stamp(const char *name, uint64_t end);
+#define STAMP(name, end) borealis_stamp(name, end)
+#else
+#define STAMP(name, end) ((void)0)
+#endif
+
 /* --- a TLS connection over a socket; wire.c */
 typedef struct wire wire;
 

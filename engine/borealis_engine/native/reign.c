@@ -128,6 +128,7 @@ static double pass_on(reign *r, double now) {
     double wait = size >= ENOUGH ? 0 : hold(at, now);
     if (wait) return now + (wait > 0 ? wait : LONG_S);
     uint64_t leaving = size < room ? size : room;
+    STAMP("offered", at->offered + leaving);
     at->ends[at->under_way] = at->offered + leaving, at->left_at[at->under_way++] = now;
     at->left = at->waiting, at->waiting = 0;
     at->bytes += leaving;
@@ -138,6 +139,7 @@ static double pass_on(reign *r, double now) {
       send_out(r, at->offered, piece, beat);
       at->offered += piece, leaving -= piece;
     }
+    STAMP("sent", at->offered);
   }
 }
 
@@ -176,8 +178,10 @@ static void count(reign *r, double now) {
   }
   if (top[QUORUM - 1] <= at->durable) return;
   at->durable = top[QUORUM - 1];
+  STAMP("durable", at->durable);
   landed(r, now);
   report(r);
+  STAMP("released", at->durable);
   if (feeding && !at->announce_at) at->announce_at = now + ANNOUNCE_S;
 }
 
@@ -189,6 +193,7 @@ static void hear(reign *r, reign_line *line) {
     heard = fan_acks(line->to, line->member, acks, &code);
     for (int i = 0; i < heard; i++) {
       if (acks[i].epoch != at->epoch) continue;
+      STAMP("heard", acks[i].flush);
       if (acks[i].flush > at->offered) at->violated = 1, at->special = 1;
       if (acks[i].flush > line->acked) line->acked = acks[i].flush;
       if (acks[i].beat > line->answered) line->answered = acks[i].beat;
@@ -240,6 +245,7 @@ static void read_postgres(reign *r) {
   r->have -= taken;
   memmove(r->inbox, r->inbox + taken, r->have);
   at->waiting += (uint64_t)wal;
+  if (wal) STAMP("read", at->end);
   if (at->reply) report(r);
 }
 
