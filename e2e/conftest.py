@@ -22,7 +22,18 @@ from e2e.workload import Client
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
 READERS = int(EXAMPLE["spec"]["readers"])
 # A new operator comes first and a deleted database last; between them each theme leaves the quickstart whole.
-THEMES = ("thin_path", "tls", "parameters", "scaling", "bad_input", "operations", "docs", "healing", "deletion")
+THEMES = (
+    "thin_path",
+    "tls",
+    "parameters",
+    "scaling",
+    "bad_input",
+    "operations",
+    "docs",
+    "healing",
+    "damage",
+    "deletion",
+)
 REPEATS = [str(n + 1) for n in range(5 if os.environ.get("DEPTH") == "full" else 1)]
 again = pytest.mark.parametrize("repeat", REPEATS, ids=REPEATS)
 

@@ -84,14 +84,15 @@ class Release:
         words = ("rollout", "status", "-n", NAMESPACE, "deployment", "-l", SELECTOR, "--timeout=5s")
         await_that("the operator is ready", lambda: self.kind.kubectl(*words) or True, timeout=timeout)
 
-    def avoid(self, node: str) -> bool:
-        """See to it that no operator pod runs on a Kubernetes node; True if one had to move."""
+    def avoid(self, *nodes: str) -> bool:
+        """See to it that no operator pod runs on these Kubernetes nodes; True if one had to move."""
         jump = "{.items[*].spec.nodeName}"
-        if node not in self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", f"jsonpath={jump}"):
+        places = self.kind.kubectl("get", "pods", "-n", NAMESPACE, "-l", SELECTOR, "-o", f"jsonpath={jump}").split()
+        if not set(nodes) & set(places):
             return False
-        self.kind.kubectl("cordon", node)
+        self.kind.kubectl("cordon", *nodes)
         try:
             self.renew()
         finally:
-            self.kind.kubectl("uncordon", node)
+            self.kind.kubectl("uncordon", *nodes)
         return True

@@ -24,7 +24,7 @@
 #define IN_FLIGHT (8 << 20)    /* bytes sent to a member and not acked: core.reign */
 #define QUORUM 4
 #define SINGLES 2              /* postgres.gathering, like the next two */
-#define FLIGHTS 2
+#define FLIGHTS 3
 #define HOLD_S 0.005
 #define SHARE 0.1
 #define BEAT_S 0.005           /* appends within so long share a beat: its time is that of the first of them */

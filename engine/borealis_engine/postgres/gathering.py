@@ -3,7 +3,7 @@
 Each piece of log costs six storage nodes a write and a flush, so commits of many clients had better share one. What
 comes while a piece is under way gathers. When that has landed it goes on gathering until as many wait as left with the
 piece before: those that it released are on their way back, and two groups of about half the clients take turns. That
-ends after twice a piece's usual flight, at most HOLD_S. A lone client waits for nobody: one left, and one has come.
+ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left, and one has come.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from borealis_engine import native
 from borealis_engine.contract.volume import Lsn
 
 HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
-FLIGHTS: Final = 2  # and the same in flights
+FLIGHTS: Final = 3  # and the same in flights
 SINGLES: Final = 2  # pieces of one commit each that may be under way together: two or three clients need not take turns
 SHARE: Final = 0.1  # of the latest flight in the mean
 
