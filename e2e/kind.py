@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
@@ -60,6 +61,19 @@ class Kind:
     def start(self, node: str) -> None:
         """Start a Kubernetes node that was stopped; nothing happens if it runs."""
         run("docker", "start", node)
+
+    def start_all(self, addresses: dict[str, str]) -> None:
+        """Start Kubernetes nodes that had these addresses, the lowest first.
+
+        Docker gives the lowest one that is free; nodes that come back with each other's would reach nobody.
+        """
+        for node in sorted(addresses, key=lambda name: ip_address(addresses[name])):
+            self.start(node)
+
+    def addresses(self, nodes: list[str]) -> dict[str, str]:
+        """Give the address of each Kubernetes node."""
+        path = '{.status.addresses[?(@.type=="InternalIP")].address}'
+        return {node: self.kubectl("get", "node", node, "-o", f"jsonpath={path}").strip() for node in nodes}
 
     def find(self, node: str, program: str) -> list[int]:
         """Give the ids, upon a Kubernetes node, of processes whose command line names a program."""
