@@ -110,7 +110,7 @@ def test_zone_and_one_node_killed(
 
 
 def _zone_and_one(database: Database, spared: str) -> list[str]:
-    """Give the Kubernetes nodes of a zone, and one more that has a storage node: not `spared`, rather not the writer's."""
+    """Give the Kubernetes nodes of a zone, and one more with a storage node: not `spared`, rather not the writer's."""
     zones, busy = database.zones(), database.writer()["spec"]["nodeName"]
     held = {pod["spec"]["nodeName"] for pod in database.pods(component="storage")}
     gone = min(set(zones.values()) - {zones[spared]}, key=lambda zone: (zone == zones[busy], zone))
