@@ -83,6 +83,7 @@ class Reigning:
     async def frozen(self, *numbers: int) -> AsyncIterator[None]:
         self._signal(signal.SIGSTOP, numbers)
         try:
+            await self.until(lambda: all(self._stands_still(number) for number in numbers))
             yield
         finally:
             self._signal(signal.SIGCONT, numbers)
@@ -90,6 +91,11 @@ class Reigning:
     def _signal(self, signum: signal.Signals, numbers: tuple[int, ...]) -> None:
         for number in numbers:
             os.kill(self.nodes.processes[number].pid, signum)
+
+    def _stands_still(self, number: int) -> bool:
+        """Whether all threads have stopped: one that was at work may go on for a moment."""
+        tasks = Path(f"/proc/{self.nodes.processes[number].pid}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     async def lent(self) -> None:
         lane = self.owner._lane
