@@ -178,9 +178,9 @@ class Writer:
 
     def lend(self) -> LentReign | None:
         """Lend the reign out (core.steady_reign) until `advance`, which comes before anything else; None: not now."""
-        return (
-            steady_reign.lend(self._reign) if self._reign is not None and self._established and not self._over else None
-        )
+        if self._reign is None or not self._established or self._over or self._effects:
+            return None  # what is still to be done comes before anything that the borrower does
+        return steady_reign.lend(self._reign)
 
     def advance(self, deeds: ReignDeeds, now: float) -> None:
         """Take back what was lent; SafetyViolated if it was not done by the rules."""

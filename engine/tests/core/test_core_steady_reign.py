@@ -74,6 +74,13 @@ def test_nothing_is_lent_while_a_member_is_replaced(reigning: writers.Harness) -
     assert reigning.writer.lend() is None
 
 
+def test_nothing_is_lent_before_what_is_to_be_done_is_done(reigning: writers.Harness) -> None:
+    reigning.writer.offer(END, b"x", reigning.now)  # its appends are to be sent first
+    assert reigning.writer.lend() is None
+    reigning.drain()
+    assert lent(reigning).end == END + 1
+
+
 def test_what_is_lent_says_who_streams_and_where(reigning: writers.Harness) -> None:
     reign = lent(reigning)
     assert [p.streaming for p in reign.peers] == [True] * 4 + [False] * 2
@@ -133,6 +140,7 @@ def test_both_ways_come_to_the_same(steps: list[tuple[int, dict[int, int]]]) -> 
             through.ack(at, acked[at], beat=1 << 30)
         deeds = done(lent(by_lending), bytes(size), {at: acked[at] for at in lacking}, now=by_lending.now)
         by_lending.writer.advance(deeds, by_lending.now)
+        by_lending.drain()
         for one, other in zip(through.writer._peers.values(), by_lending.writer._peers.values(), strict=True):
             assert (one.acked, one.next, one.stage) == (other.acked, other.next, other.stage)
             assert one.stage is not Stage.STREAMING or bool(one.beats) == bool(other.beats)
