@@ -120,6 +120,11 @@ class ReignState(ctypes.Structure):
         *((name, ctypes.c_uint8) for name in ("special", "violated", "reply")),
     )
 
+    @property
+    def pieces(self) -> list[tuple[int, float]]:
+        """Give where the pieces end that are under way, and when they left."""
+        return list(zip(self.ends[: self.under_way], self.left_at[: self.under_way], strict=True))
+
 
 _int, _long, _size, _double = ctypes.c_int, ctypes.c_long, ctypes.c_size_t, ctypes.c_double
 _pointer, _text = ctypes.c_void_p, ctypes.c_char_p

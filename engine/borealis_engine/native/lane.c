@@ -16,6 +16,7 @@
 
 #include "frame.h"
 #include "native.h"
+#include "timing.h"
 
 /* As store.frames has them, little-endian. */
 #define JOURNAL_HEAD 32     /* nonce, checksum, length, kind, flags, 0, batch, lsn */
@@ -48,12 +49,6 @@ struct lane {
   int buckets;
   uint8_t buffer[BUFFER];
 };
-
-static double monotonic(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 lane *lane_new(const double *bounds, int count) {
   lane *l = count < LANE_BUCKETS ? calloc(1, sizeof *l) : NULL;
@@ -197,9 +192,7 @@ static int write_through(int fd, const uint8_t *data, size_t size, uint64_t offs
 static void land(lane *l, double took) {
   const group *g = &l->group;
   lane_deeds *done = &l->done;
-  int bucket = 0;
-  while (bucket < l->buckets && took > l->bounds[bucket]) bucket++;
-  done->syncs[bucket]++, done->sync_seconds += took;
+  done->syncs[bucket_of(l->bounds, l->buckets, took)]++, done->sync_seconds += took;
   note(l, g);
   l->at.flush = g->lsn + g->size, l->at.durable = g->durable, l->at.end = g->end, l->at.batch = g->batch;
   done->count += g->frames, done->bytes += g->size;

@@ -17,6 +17,7 @@
 
 #include "frame.h"
 #include "native.h"
+#include "timing.h"
 
 #define INBOX (256 * 1024)     /* bytes of PostgreSQL's stream; a message of WAL has 128 KiB */
 #define PIECE (256 * 1024)     /* bytes of one append */
@@ -49,12 +50,6 @@ struct reign {
   uint8_t log[REIGN_LOG];   /* [first, end) of the WAL */
 };
 
-static double monotonic(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void ring(int bell) {
   uint64_t one = 1;
   while (write(bell, &one, sizeof one) < 0 && errno == EINTR) continue;
@@ -72,9 +67,7 @@ static void landed(reign *r, double now) {
   uint64_t gone = 0;
   for (; gone < at->under_way && at->ends[gone] <= at->durable; gone++) {
     double took = now - at->left_at[gone];
-    int bucket = 0;
-    while (bucket < r->buckets && took > r->bounds[bucket]) bucket++;
-    at->counts[bucket]++, at->seconds += took;
+    at->counts[bucket_of(r->bounds, r->buckets, took)]++, at->seconds += took;
     at->flight += SHARE * (took - at->flight);
   }
   if (gone == 0) return;

@@ -57,8 +57,7 @@ class Gathering:
     def take_back(self, state: native.ReignState) -> None:
         """Go on where the library has come to."""
         self._waiting, self._left, self._flight, self._until = state.waiting, state.left, state.flight, state.until
-        under_way = zip(state.ends[: state.under_way], state.left_at[: state.under_way], strict=True)
-        self._under_way = deque((Lsn(end), at) for end, at in under_way)
+        self._under_way = deque((Lsn(end), at) for end, at in state.pieces)
 
     def hold(self, now: float) -> float | None:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""

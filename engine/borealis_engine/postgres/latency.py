@@ -42,8 +42,7 @@ class Latency:
         self.counts = [ours + theirs for ours, theirs in zip(self.counts, state.counts, strict=False)]
         self.seconds += state.seconds
         self.bytes += state.bytes
-        under_way = zip(state.ends[: state.under_way], state.left_at[: state.under_way], strict=True)
-        self._under_way = deque((Lsn(end), at) for end, at in under_way)
+        self._under_way = deque((Lsn(end), at) for end, at in state.pieces)
 
     def forget(self) -> None:
         """Forget what is under way: its reign is over."""

@@ -8,7 +8,7 @@ was done meanwhile is told to the core (core.steady_reign) and to the log writer
 import asyncio
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ class _Borrowed:
     """What is with the library now."""
 
     members: tuple[MemberId, ...]
-    transports: tuple[WireTransport | None, ...]
+    transports: Sequence[WireTransport | None]
 
 
 class ReignLane:
@@ -75,22 +75,25 @@ class ReignLane:
         writer, lent = self._writer, self._core.lend()
         if lent is None or len(lent.peers) > native.REIGN_LINES or not writer.lendable:
             return
-        transports = tuple(self._members.transport(peer.id) for peer in lent.peers)
-        if not all(t is None or (isinstance(t, WireTransport) and t.lendable) for t in transports):
-            return
-        able = tuple(t if isinstance(t, WireTransport) else None for t in transports)
-        self._describe(lent, able)
+        transports = list[WireTransport | None]()
+        for peer in lent.peers:
+            transport = self._members.transport(peer.id)
+            if transport is None or (isinstance(transport, WireTransport) and transport.lendable):
+                transports.append(transport)
+            else:
+                return
+        self._describe(lent, transports)
         waiting, rest = writer.describe(self._state)
         if not self._library.reign_lend(self._reign, self._state, waiting, rest, len(rest)):
             writer.keep(rest)
             return
-        self._borrowed = _Borrowed(members=tuple(peer.id for peer in lent.peers), transports=able)
+        self._borrowed = _Borrowed(members=tuple(peer.id for peer in lent.peers), transports=transports)
         writer.lend()
-        for transport in able:
+        for transport in transports:
             if transport is not None:
                 transport.lend(self._reclaim)
 
-    def _describe(self, lent: LentReign, transports: tuple[WireTransport | None, ...]) -> None:
+    def _describe(self, lent: LentReign, transports: Sequence[WireTransport | None]) -> None:
         state = self._state
         ctypes.memset(state.lines, 0, ctypes.sizeof(state.lines))
         for line, peer, transport in zip(state.lines, lent.peers, transports, strict=False):
