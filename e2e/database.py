@@ -76,6 +76,11 @@ class Database:
         assert pod, "status.writer names no pod"
         return pod
 
+    def storage_away_from_writer(self) -> dict[str, Any]:
+        """Give a storage pod that is not on the writer's Kubernetes node: its loss is no failover."""
+        busy = self.writer()["spec"]["nodeName"]
+        return next(pod for pod in self.pods(component="storage") if pod["spec"]["nodeName"] != busy)
+
     def zones(self) -> dict[str, str]:
         """Give the zone of each Kubernetes node that has one."""
         nodes = pykube.Node.objects(self.api)

@@ -42,7 +42,7 @@ with psycopg.connect(sys.argv[1], connect_timeout=5) as connection:
 def test_flipped_bits(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
     """Bits of the log and of image 0 flipped on one storage node under load: both come back from the others."""
     old = quickstart.await_whole(READERS, timeout=180)
-    victim = _victim(quickstart)["metadata"]["name"]
+    victim = quickstart.storage_away_from_writer()["metadata"]["name"]
     with Ledger(client=client, url=quickstart.url(), name="flipped") as ledger:
         script = f"python3 -c '{FLIP}' \"$BOREALIS_DATA_DIR\" {WRONG}"
         scenario.figures["flipped"] = cluster.kubectl("exec", victim, "--", "sh", "-c", script).split()
@@ -60,7 +60,7 @@ def test_flipped_bits(scenario: Scenario, cluster: Kind, client: Client, quickst
 def test_directory_wiped(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
     """The directory of a storage node wiped under load, and its pod made again: a new member takes its place."""
     old = quickstart.await_whole(READERS, timeout=180)
-    victim = _victim(quickstart)["metadata"]["name"]
+    victim = quickstart.storage_away_from_writer()["metadata"]["name"]
     with Ledger(client=client, url=quickstart.url(), name="wiped") as ledger:
         left = cluster.kubectl("exec", victim, "--", "sh", "-c", WIPE).split()
         scenario.figures["left_of_the_directory"] = left
@@ -96,7 +96,7 @@ def test_zone_and_one_node_killed(
             acked = ledger.acked()
             url = quickstart.url(reader["status"]["podIP"])
             assert client.python(COUNT, url).strip() == "(True, True)"
-            time.sleep(10)  # in which nothing may be acknowledged
+            quickstart.await_condition("WriterAvailable", "False", timeout=60)  # its lease is over
             assert ledger.acked() == acked
         finally:
             cluster.start_all(addresses)
@@ -118,11 +118,6 @@ def _zone_and_one(database: Database, spared: str) -> list[str]:
     return [*(node for node, zone in zones.items() if zone == gone), one]
 
 
-def _victim(database: Database) -> dict[str, Any]:
-    busy = database.writer()["spec"]["nodeName"]
-    return next(pod for pod in database.pods(component="storage") if pod["spec"]["nodeName"] != busy)
-
-
 def _ids(status: dict[str, Any]) -> set[str]:
     return {member["id"] for member in status["members"]}
 
@@ -136,7 +131,5 @@ def _verified(cluster: Kind, database: Database, name: str) -> bool:
 
 
 def _judge(scenario: Scenario, database: Database, ledger: Ledger, old: dict[str, Any]) -> None:
-    ledger.judge(scenario)
-    assert scenario.lost == 0
-    assert ledger.summary["refused"] == ledger.summary["unknown"] == 0, ledger.summary
+    ledger.judge_undisturbed(scenario)
     assert database.await_whole(READERS, timeout=240)["epoch"] == old["epoch"], "there was a failover"

@@ -124,6 +124,12 @@ class Ledger:
         scenario.figures |= broken | {key: self.summary[key] for key in ("unknown", "refused", "errors")}
         assert not any(broken.values()), f"broken promises: {self.verdict}"
 
+    def judge_undisturbed(self, scenario: Scenario) -> None:
+        """Prove besides that no commit failed, and of none the outcome is unknown."""
+        self.judge(scenario)
+        assert scenario.lost == 0
+        assert self.summary["refused"] == self.summary["unknown"] == 0, self.summary
+
     def _ended(self) -> bool:
         return not self.client.shell('test -d "/proc/$1" && echo runs', self._pid, check=False).strip()
 
