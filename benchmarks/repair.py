@@ -1,8 +1,9 @@
 """Repair: a member that was away while much was written comes back and catches up from its peers.
 
-Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. Commits go on
-all the time. What it is compared with is a plain copy of as much journal between the same directories, under the same
-load. (A member that takes the place of another one pulls in the same way, and image 0 and the older log besides.)
+Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. Once on an idle
+volume, where the rate is compared with a plain copy of as much journal between the same directories; and once while
+clients commit, whose latency is compared with that of healthy times. (A member that takes the place of another one
+pulls in the same way, and image 0 and the older log besides.)
 """
 
 import os
@@ -33,41 +34,63 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
-    """What one repair took."""
+class Return:
+    """How a member came back."""
 
     megabytes: float  # of log that was missing
-    seconds: float  # from the member's first answer until it was current
+    seconds: float  # from its first answer until it was current
     away_s: float  # from the power's return until then
+
+    @property
+    def rate(self) -> float:
+        """MB/s."""
+        return self.megabytes / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What two repairs took."""
+
+    idle: Return
+    loaded: Return  # while clients committed
     copied_mb_s: float
     healthy_p99_ms: float
     repair_p99_ms: float
 
 
 def measure(cluster: Cluster, commits: Commits, *, megabytes: float, seconds: float, say: Say) -> Repair:
-    """Measure one repair of about so much log; healthy commits for `seconds` before and after."""
+    """Measure a repair of so much log on an idle volume, and one of a quarter while clients commit.
+
+    Healthy commits for `seconds` before and after the latter.
+    """
     settle(cluster)
     victim = choose(cluster)
-    before = commits.run(seconds)
-    with _without_power(cluster, victim):
-        say(f"{victim.name} is away while {megabytes:.0f} MB are loaded")
-        for _ in range(LOADS):
-            bulk.load(cluster.database, megabytes / LOADS)
-    on_at = time.monotonic()
-    (behind, answered_at, current_at), during = _under_load(commits, lambda: _await_return(victim.address, on_at))
-    took = current_at - answered_at
-    say(f"{victim.name} caught {behind / bulk.MB:.0f} MB up in {took:.1f} s")
+    idle = _await_return(victim.address, _sent_away(cluster, victim, megabytes, say))
+    say(f"{victim.name} caught {idle.megabytes:.0f} MB up in {idle.seconds:.1f} s")
     settle(cluster)
-    copied, _ = _under_load(commits, lambda: copy_journal(cluster, victim, behind))
+    copied = copy_journal(cluster, victim, round(idle.megabytes * bulk.MB))
+    before = commits.run(seconds)
+    on_at = _sent_away(cluster, victim, megabytes / LOADS, say)
+    loaded, during = _under_load(commits, lambda: _await_return(victim.address, on_at))
+    say(f"{victim.name} caught {loaded.megabytes:.0f} MB up in {loaded.seconds:.1f} s while clients committed")
+    settle(cluster)
     after = commits.run(seconds)
     return Repair(
-        megabytes=behind / bulk.MB,
-        seconds=took,
-        away_s=current_at - on_at,
+        idle=idle,
+        loaded=loaded,
         copied_mb_s=copied,
         healthy_p99_ms=percentile([*before, *after], 0.99),
         repair_p99_ms=percentile(during, 0.99),
     )
+
+
+def _sent_away(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> float:
+    """Have a member miss so much log; give when its power was back."""
+    with _without_power(cluster, victim):
+        say(f"{victim.name} is away while {megabytes:.0f} MB are loaded")
+        for _ in range(LOADS):
+            bulk.load(cluster.database, megabytes / LOADS)
+    return time.monotonic()
 
 
 def choose(cluster: Cluster) -> Member:
@@ -102,8 +125,8 @@ def _under_load(commits: Commits, work: Callable[[], T]) -> tuple[T, list[float]
     return result.result(), taken
 
 
-def _await_return(address: str, since: float) -> tuple[int, float, float]:
-    """Give the bytes that the member lacked at its first answer, and when that and its being current was."""
+def _await_return(address: str, since: float) -> Return:
+    """Wait until the member is current, whose power returned at `since`."""
     first: tuple[int, float] | None = None
     told: Standing | None = None
     while (now := time.monotonic()) < since + LIMIT_S:
@@ -111,7 +134,7 @@ def _await_return(address: str, since: float) -> tuple[int, float, float]:
         if told is not None and first is None:
             first = told.flush, now
         if told is not None and first is not None and told.current:
-            return told.flush - first[0], first[1], now
+            return Return(megabytes=(told.flush - first[0]) / bulk.MB, seconds=now - first[1], away_s=now - since)
         time.sleep(POLL_S)
     raise BenchmarkFailed(f"the storage node at {address} did not catch up within {LIMIT_S:.0f} s: {told}")
 
@@ -154,14 +177,15 @@ def _copy(source: Path, target: Path) -> int:
 
 def summarise(repair: Repair) -> dict[str, float]:
     """Give what goes into the results."""
-    rate = repair.megabytes / repair.seconds
     return {
-        "repair.vs_copy": round(rate / repair.copied_mb_s, 3),
+        "repair.vs_copy": round(repair.idle.rate / repair.copied_mb_s, 3),
         "repair.commit_p99_ratio": round(repair.repair_p99_ms / repair.healthy_p99_ms, 3),
-        "repair.mb": round(repair.megabytes),
-        "repair.mb_s": round(rate, 1),
+        "repair.mb": round(repair.idle.megabytes),
+        "repair.mb_s": round(repair.idle.rate, 1),
         "repair.copy_mb_s": round(repair.copied_mb_s, 1),
-        "repair.until_current_s": round(repair.away_s, 2),
+        "repair.until_current_s": round(repair.idle.away_s, 2),
+        "repair.loaded.mb": round(repair.loaded.megabytes),
+        "repair.loaded.mb_s": round(repair.loaded.rate, 1),
         "repair.healthy.p99_ms": round(repair.healthy_p99_ms, 3),
         "repair.during.p99_ms": round(repair.repair_p99_ms, 3),
     }

@@ -32,6 +32,7 @@ THEMES = (
     "docs",
     "healing",
     "damage",
+    "gray",
     "deletion",
 )
 REPEATS = [str(n + 1) for n in range(5 if os.environ.get("DEPTH") == "full" else 1)]
@@ -91,6 +92,14 @@ def quickstart(cluster: kind.Kind, published: images.Images, release: Release, d
         cluster.kubectl("apply", "-f", "examples/quickstart.yaml")
     database.await_whole(READERS, timeout=300)
     return database
+
+
+@pytest.fixture
+def impatient(quickstart: Database) -> Iterator[None]:
+    """Have a storage node that ails replaced after ten seconds, as long as the scenario lasts."""
+    quickstart.be_patient("10s")
+    yield
+    quickstart.be_patient("5m")
 
 
 @pytest.fixture

@@ -81,6 +81,12 @@ class Database:
         busy = self.writer()["spec"]["nodeName"]
         return next(pod for pod in self.pods(component="storage") if pod["spec"]["nodeName"] != busy)
 
+    def be_patient(self, delay: str) -> None:
+        """Have storage nodes that ail replaced after this delay."""
+        kind = pykube.object_factory(self.api, API, "DBCluster")
+        found = kind.objects(self.api, namespace=self.namespace).get(name=self.name)
+        found.patch({"spec": {"storage": {"replacementDelay": delay}}})
+
     def zones(self) -> dict[str, str]:
         """Give the zone of each Kubernetes node that has one."""
         nodes = pykube.Node.objects(self.api)

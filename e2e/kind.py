@@ -79,6 +79,10 @@ class Kind:
         """Give the ids, upon a Kubernetes node, of processes whose command line names a program."""
         return [int(pid) for pid in run("docker", "exec", node, "pgrep", "-f", program).split()]
 
+    def on(self, node: str, script: str, *arguments: str) -> str:
+        """Run a shell script upon a Kubernetes node."""
+        return run("docker", "exec", node, "sh", "-ec", script, "sh", *arguments)
+
     def kill(self, node: str, pid: int) -> None:
         """End a process upon a Kubernetes node by SIGKILL."""
         run("docker", "exec", node, "kill", "-9", str(pid))

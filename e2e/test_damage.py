@@ -4,17 +4,16 @@ The first two cost no commit: four others are there. In the last one no write is
 """
 
 import time
-from typing import Any
 
 from e2e.conftest import READERS
 from e2e.database import Database
+from e2e.healing import HEALED_S, identities, judge_without_failover
 from e2e.kind import Kind
 from e2e.process import await_that
 from e2e.release import Release
 from e2e.report import Scenario
 from e2e.workload import Client, Ledger
 
-HEALED_S = 240
 WRONG = 64  # bytes in a row
 
 FLIP = """
@@ -53,8 +52,8 @@ def test_flipped_bits(scenario: Scenario, cluster: Kind, client: Client, quickst
         await_that(f"{victim} is whole again", lambda: _verified(cluster, quickstart, victim), timeout=HEALED_S)
         scenario.figures["seconds_to_healthy"] = round(time.monotonic() - start, 1)
         ledger.await_commits(200, timeout=60)
-    _judge(scenario, quickstart, ledger, old)
-    assert _ids(quickstart.status()) == _ids(old), "it was replaced, not mended"
+    judge_without_failover(scenario, quickstart, ledger, old)
+    assert identities(quickstart.status()) == identities(old), "it was replaced, not mended"
 
 
 def test_directory_wiped(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
@@ -69,12 +68,12 @@ def test_directory_wiped(scenario: Scenario, cluster: Kind, client: Client, quic
 
         def healed() -> bool:
             status = quickstart.status()
-            return status["storage"] == "6/6" and len(_ids(status) - _ids(old)) == 1
+            return status["storage"] == "6/6" and len(identities(status) - identities(old)) == 1
 
         await_that("six of six are good with a new one", healed, timeout=HEALED_S)
         scenario.figures["seconds_to_healthy"] = round(time.monotonic() - start, 1)
         ledger.await_commits(200, timeout=60)
-    _judge(scenario, quickstart, ledger, old)
+    judge_without_failover(scenario, quickstart, ledger, old)
 
 
 def test_zone_and_one_node_killed(
@@ -118,18 +117,9 @@ def _zone_and_one(database: Database, spared: str) -> list[str]:
     return [*(node for node, zone in zones.items() if zone == gone), one]
 
 
-def _ids(status: dict[str, Any]) -> set[str]:
-    return {member["id"] for member in status["members"]}
-
-
 def _verified(cluster: Kind, database: Database, name: str) -> bool:
     """Say whether a storage node serves again, and its whole disk is sound."""
     if database.status()["storage"] != "6/6" or database.pod(name) is None:
         return False
     said = cluster.kubectl("exec", name, "--", "sh", "-c", f"{VERIFY} >&2 && echo sound", check=False)
     return said.strip() == "sound"
-
-
-def _judge(scenario: Scenario, database: Database, ledger: Ledger, old: dict[str, Any]) -> None:
-    ledger.judge_undisturbed(scenario)
-    assert database.await_whole(READERS, timeout=240)["epoch"] == old["epoch"], "there was a failover"

@@ -3,30 +3,21 @@
 No commit may fail meanwhile: four others are always there. What was lost is named in status and events.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from e2e.conftest import READERS
 from e2e.database import ZONE, Database
+from e2e.healing import await_replaced, judge_without_failover
 from e2e.kind import Kind
 from e2e.process import await_that
 from e2e.release import Release
 from e2e.report import Scenario
 from e2e.workload import Client, Ledger
 
-HEALED_S = 240
-
-
-@pytest.fixture(autouse=True)
-def impatient(cluster: Kind, quickstart: Database) -> Iterator[None]:
-    """Replace a silent storage node after ten seconds, as long as the scenario lasts."""
-    _patience(cluster, quickstart, "10s")
-    yield
-    _patience(cluster, quickstart, "5m")
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_claim_of_storage_node_deleted(scenario: Scenario, cluster: Kind, client: Client, quickstart: Database) -> None:
@@ -36,9 +27,9 @@ def test_claim_of_storage_node_deleted(scenario: Scenario, cluster: Kind, client
     with Ledger(client=client, url=quickstart.url(), name="claim") as ledger:
         cluster.kubectl("delete", "pvc", victim, "--wait=false")
         cluster.kubectl("delete", "pod", victim, "--wait=false")
-        _await_healed(scenario, quickstart, old, victim)
+        await_replaced(scenario, quickstart, old, victim)
         ledger.await_commits(200, timeout=60)
-    _judge(scenario, quickstart, ledger, old)
+    judge_without_failover(scenario, quickstart, ledger, old)
     await_that("the old claim is gone", lambda: not _there(cluster, "pvc", victim), timeout=60)
     _await_events(cluster, "ReplacementStarted", "ReplacementCompleted")
 
@@ -53,37 +44,13 @@ def test_kubernetes_node_gone(
     zone = quickstart.zones()[node]
     scenario.figures["operator_moved_away_before"] = release.avoid(node)
     with Ledger(client=client, url=quickstart.url(), name="node") as ledger, _gone(cluster, node):
-        _await_healed(scenario, quickstart, old, name)
+        await_replaced(scenario, quickstart, old, name)
         ledger.await_commits(200, timeout=60)
         places = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in quickstart.pods(component="storage")}
         assert node not in places.values(), places
         assert set(quickstart.storage_per_zone().values()) == {2}, places
         assert quickstart.storage_per_zone()[zone] == 2, places
-    _judge(scenario, quickstart, ledger, old)
-
-
-def _await_healed(scenario: Scenario, database: Database, old: dict[str, Any], victim: str) -> None:
-    """Wait until another one is in the victim's place and six of six are good, and note the seconds."""
-    start = time.monotonic()
-    before = {m["name"]: m["id"] for m in old["members"]}
-
-    def healed() -> bool:
-        status = database.status()
-        members = {m["name"]: m["id"] for m in status["members"]}
-        fresh = set(members.values()) - set(before.values())
-        return status["storage"] == "6/6" and victim not in members and len(fresh) == 1
-
-    await_that(f"six of six are good without {victim}", healed, timeout=HEALED_S)
-    scenario.figures["seconds_to_six_of_six"] = round(time.monotonic() - start, 1)
-    healthy = database.await_condition("StorageHealthy", "True", timeout=10)
-    assert healthy["reason"] == "AllCurrent", healthy
-    nodes = {n["name"]: n for n in database.status()["storageNodes"]}
-    assert all(n["state"] == "current" and n["node"] for n in nodes.values()), nodes
-
-
-def _judge(scenario: Scenario, database: Database, ledger: Ledger, old: dict[str, Any]) -> None:
-    ledger.judge_undisturbed(scenario)
-    assert database.await_whole(READERS, timeout=240)["epoch"] == old["epoch"], "there was a failover"
+    judge_without_failover(scenario, quickstart, ledger, old)
 
 
 @contextmanager
@@ -110,8 +77,3 @@ def _await_events(cluster: Kind, *reasons: str) -> None:
         return set(reasons) <= set(told)
 
     await_that(f"events {', '.join(reasons)}", posted, timeout=30)
-
-
-def _patience(cluster: Kind, database: Database, delay: str) -> None:
-    change = f'{{"spec": {{"storage": {{"replacementDelay": "{delay}"}}}}}}'
-    cluster.kubectl("patch", "dbcluster", database.name, "--type", "merge", "-p", change)

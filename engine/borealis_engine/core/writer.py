@@ -40,7 +40,7 @@ from borealis_engine.core.messages import (
 from borealis_engine.core.peer import Peer
 from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
-from borealis_engine.core.slowness import Standing, judge
+from borealis_engine.core.slowness import Lateness, Standing
 from borealis_engine.core.standing import is_news, news, told
 from borealis_engine.core.steady_reign import LentReign, ReignDeeds
 from borealis_engine.core.tail import LogEnd, Scan
@@ -71,7 +71,7 @@ class Writer:
         self._over = False
         self._resigned = False
         self._ticked = now
-        self._won_at = now
+        self._lateness = Lateness(since=now)
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class Writer:
         if reign is None or self._over:
             return ()
         known = [(member.name, peers[member.id]) for member in self.config.members if member.id in peers]
-        return tuple(judge(name, peer, end=reign.window.end, since=self._won_at, now=now) for name, peer in known)
+        return tuple(self._lateness.judge(name, peer, end=reign.window.end, now=now) for name, peer in known)
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
@@ -242,6 +242,7 @@ class Writer:
             self._campaign.tick(now)
             return
         self._reign.tick(now)
+        self._lateness.look([self._peers[member.id] for member in self.config.members], now)
         self._settle(self._reign, now)
 
     def announce(self) -> None:
@@ -273,7 +274,7 @@ class Writer:
     def _win(self, now: float) -> None:
         """Four promises: the epoch is ours alone. Find its log."""
         promises, self.won_under = dict(self._campaign.promises), self.config
-        self._won_at = now
+        self._lateness = Lateness(since=now)
         for peer in self._peers.values():
             peer.enlist()
         self._reign = Reign(

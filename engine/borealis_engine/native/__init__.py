@@ -117,7 +117,7 @@ class ReignState(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("postgres", "postgres_code")),
         ("generation", ctypes.c_uint32),
         ("sender", Identity),
-        *((name, ctypes.c_uint8) for name in ("special", "violated", "reply")),
+        *((name, ctypes.c_uint8) for name in ("crowded", "special", "violated", "reply")),
     )
 
     @property

@@ -142,6 +142,7 @@ typedef struct {
   int32_t postgres, postgres_code; /* its socket; out: REIGN_... */
   uint32_t generation;
   uint8_t sender[16];
+  uint8_t crowded;          /* postgres.crowd */
   uint8_t special, violated, reply; /* out: why it came to stand; PostgreSQL wants to hear of D */
 } reign_state;
 

@@ -58,7 +58,7 @@ static void ring(int bell) {
 /* --- gathering, as postgres.gathering does it: seconds to wait for company, less than 0 for "until something lands" */
 static double hold(const reign_state *at, double now) {
   if (at->under_way && (at->left > 1 || at->under_way >= SINGLES)) return -1;
-  if (at->waiting >= at->left) return 0;
+  if (at->waiting >= at->left + (at->crowded && at->left ? (at->left - 1) / 2 : 0)) return 0;
   return at->until > now ? at->until - now : 0;
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Conn, ServeFeed, ServeImage, ServeLog
 from borealis_engine.core.messages import Feed, ImageData, LogData
+from borealis_engine.net.pace import Pace
 from borealis_engine.net.stream import Stream
 from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogDamaged, LogUnknown, StoreError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
 
 PIECE: Final = 256 << 10
-PAUSE_S: Final = 0.005  # between pieces for who catches up, while appends come: 50 MB/s from each donor at most
 FEED_SILENCE_S: Final = 1.0  # an empty Feed says that the node lives
 
 
@@ -28,6 +28,7 @@ class Serving:
     def __init__(self, shell: "Shell") -> None:
         self._shell = shell
         self._fed: dict[Conn, Lsn] = {}  # up to where each feed was sent
+        self._pace = Pace()
 
     def closed(self, conn: Conn) -> None:
         """Forget a connection; under the lock."""
@@ -80,27 +81,20 @@ class Serving:
         return self._shell.store.journal.read(start, upto, limit=PIECE) if start < upto else b""
 
     def _log(self, effect: ServeLog, stream: Stream) -> None:
-        at, upto, written = effect.start, effect.upto, self._shell.node.writes
+        at, upto, node = effect.start, effect.upto, self._shell.node
         while stream.open:
             data = self._read(at, upto)
             with self._shell.lock:
-                served = self._shell.node.serves(effect.epoch)
+                served, writes, flush = node.serves(effect.epoch), node.writes, node.durable.flush
             if not served:
                 stream.close("the log of this epoch is not served any more")
                 return
             last = at + len(data) >= upto
             stream.send_bulk(LogData(lsn=at, data=data, last=last))
+            time.sleep(self._pace.pause(len(data), writes=writes, flush=flush))
             at = Lsn(at + len(data))
             if last:
                 return
-            written = self._yield(written)
-
-    def _yield(self, written: int) -> int:
-        """Leave disk and processor to appends if any came since: commits go before who catches up."""
-        now = self._shell.node.writes
-        if now != written:
-            time.sleep(PAUSE_S)
-        return now
 
     def _feed(self, effect: ServeFeed, stream: Stream) -> None:
         shell, node = self._shell, self._shell.node

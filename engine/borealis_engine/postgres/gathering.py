@@ -2,11 +2,14 @@
 
 Each piece of log costs six storage nodes a write and a flush, so commits of many clients had better share one. What
 comes while a piece is under way gathers. When that has landed it goes on gathering until as many wait as left with the
-piece before: those that it released are on their way back, and two groups of about half the clients take turns. That
-ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left, and one has come.
+piece before: those that it released are on their way back, and two groups of about half the clients take turns. On a
+crowded machine (postgres.crowd) it goes on until half as many more wait, for processors are short there and waiting
+takes none. It ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left,
+and one has come.
 """
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -22,7 +25,9 @@ SHARE: Final = 0.1  # of the latest flight in the mean
 class Gathering:
     """Pieces that came from PostgreSQL and wait, and pieces that left and are not durable yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowded: Callable[[], bool] = lambda: False) -> None:
+        """`crowded` says whether processors are short."""
+        self._crowded = crowded
         self._under_way: deque[tuple[Lsn, float]] = deque()  # (end, left at)
         self._waiting = 0  # pieces that came since the last one left
         self._left = 0  # pieces that left with it
@@ -50,7 +55,7 @@ class Gathering:
     def describe(self, state: native.ReignState) -> None:
         """Tell the native library, which goes on by the same rules."""
         state.waiting, state.left, state.flight, state.until = self._waiting, self._left, self._flight, self._until
-        state.under_way = len(self._under_way)
+        state.under_way, state.crowded = len(self._under_way), self._crowded()
         for at, (end, left_at) in enumerate(islice(self._under_way, native.REIGN_UNDER_WAY)):
             state.ends[at], state.left_at[at] = end, left_at
 
@@ -63,4 +68,5 @@ class Gathering:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""
         if self._under_way and (self._left > 1 or len(self._under_way) >= SINGLES):
             return None
-        return 0.0 if self._waiting >= self._left else max(0.0, self._until - now)
+        company = self._left + (max(0, self._left - 1) // 2 if self._crowded() else 0)
+        return 0.0 if self._waiting >= company else max(0.0, self._until - now)

@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.postgres.crowd import Crowd
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.gathering import Gathering
 from borealis_engine.postgres.latency import Latency
@@ -55,7 +56,7 @@ class LogWriter(asyncio.Protocol):
         self._latency = latency or Latency()
         self._offered = start
         self._waiting = bytearray()
-        self._gathering = Gathering()
+        self._gathering = Gathering(Crowd())
         self._held: asyncio.TimerHandle | None = None  # ends the gathering
         self._paused = False
         self._durable = start

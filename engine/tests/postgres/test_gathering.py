@@ -1,13 +1,16 @@
 """Commits of many clients gather in the log writer; a single client never waits."""
 
 import asyncio
+import os
 import struct
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.postgres.crowd import EVERY_S, QUEUED, Crowd
 from borealis_engine.postgres.gathering import HOLD_S, SINGLES, Gathering
 from borealis_engine.postgres.logwriter import ENOUGH, LogWriter
 
@@ -180,6 +183,44 @@ def test_a_stall_of_the_volume_does_not_make_commits_wait_for_long() -> None:
     gathering.came()
     assert gathering.hold(30.0) == pytest.approx(HOLD_S)
     assert gathering.hold(30.001 + HOLD_S) == 0.0
+
+
+@pytest.mark.parametrize(("left", "quiet", "crowded"), [(1, 1, 1), (2, 2, 2), (3, 3, 4), (8, 8, 11)])
+def test_on_a_crowded_machine_half_as_many_more_are_waited_for(left: int, quiet: int, crowded: int) -> None:
+    for machine, company in ((False, quiet), (True, crowded)):
+        gathering = Gathering(lambda machine=machine: machine)  # type: ignore[misc]
+        for _ in range(left):
+            gathering.came()
+        gathering.left(Lsn(1), 1.0)
+        gathering.landed(Lsn(1), 1.001)
+        came = 0
+        while gathering.hold(1.001) != 0:
+            gathering.came()
+            came += 1
+        assert came == company
+
+
+def test_a_machine_is_crowded_while_many_threads_queue_for_each_processor(tmp_path: Path) -> None:
+    load, now = tmp_path / "loadavg", [0.0]
+    crowd = Crowd(load, lambda: now[0])
+
+    def after(looks: int, running: int) -> bool:
+        load.write_text(f"9.00 9.00 9.00 {running}/300 4242\n")
+        for _ in range(looks):
+            now[0] += EVERY_S
+            crowd()
+        return crowd()
+
+    many = (os.cpu_count() or 1) * QUEUED * 2
+    assert not after(1, many), "one look proves nothing"
+    assert after(20, many)
+    assert not after(20, 3)
+    assert after(20, many)
+    load.unlink()
+    for _ in range(20):
+        now[0] += EVERY_S
+        crowd()
+    assert not crowd(), "where it cannot be known, nothing is crowded"
 
 
 @pytest.mark.parametrize("free", [lambda volume: ENOUGH, lambda volume: 1 << 20], ids=["little", "much"])

@@ -33,7 +33,8 @@ class Fate(Enum):
 class Copy:
     """One storage node of the volume. `problem` goes on from its name, and is empty if there is none.
 
-    One that is `good` may be lost all the same: its claim is being deleted, and its disk ends with its pod.
+    One that is `good` may be lost all the same: its claim is being deleted, and its disk ends with its pod. Or it is
+    slow: it holds what it should, and the writer hears it late.
     `waited` has the seconds for which it has been ailing while the operator heard enough others.
     """
 
@@ -50,6 +51,11 @@ class Copy:
     def failed(self) -> bool:
         """Whether it says itself that its disk has failed."""
         return self.state == StorageState.FAILED.value
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is good but for the time that it takes."""
+        return self.good and self.fate is Fate.AILING
 
 
 def all_copies(facts: Facts) -> tuple[Copy, ...]:
@@ -83,7 +89,7 @@ def judge_copy(facts: Facts, member: Member, *, joins: bool = False) -> Copy:
     node = disk_node(facts, member, pod, claim)
     fate, problem = _ailment(facts, member, pod, status, node)
     if good:
-        fate, problem = Fate.GOOD, ""
+        fate, problem = _pace(facts, member)
     sealed = facts.volume is not None and facts.volume.config.sealed
     if sealed and (loss := _loss(member, claim, status, joins=joins)):
         fate, problem = Fate.LOST, loss
@@ -126,6 +132,13 @@ def _ailment(
     if status.state is not StorageState.FAILED:
         return Fate.OPEN, told
     return (Fate.FULL if DISK_FULL in status.message else Fate.AILING), told
+
+
+def _pace(facts: Facts, member: Member) -> tuple[Fate, str]:
+    """Say of a copy that is good whether the writer hears it in time."""
+    told = facts.writer.instance_status if facts.writer else None
+    seconds = told.slow.get(member.name) if told else None
+    return (Fate.GOOD, "") if seconds is None else (Fate.AILING, f"is slow (for {seconds} s)")
 
 
 def disk_node(facts: Facts, member: Member, pod: Pod | None, claim: Manifest | None) -> str:

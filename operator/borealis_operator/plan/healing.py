@@ -1,14 +1,15 @@
 """Which storage node gives its place to a new one, and when; and whether one that joins is taken in or given up.
 
 One at a time, and only while four others are current: a replacement never takes a quorum away. What may come back is
-waited for, what cannot is replaced at once. Each answer has its reason, which becomes the status.
+waited for, what cannot is replaced at once. One that stays slow is replaced too, unless the cause is not its own: with
+both of a zone it is the zone's, with three the writer's. Each answer has its reason, which becomes the status.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from borealis_engine.contract.volume import WRITE_QUORUM
+from borealis_engine.contract.volume import WRITE_QUORUM, MemberId
 
 from borealis_operator.plan.copies import Copy, Fate
 
@@ -50,23 +51,38 @@ def is_due(copy: Copy, delay: float) -> bool:
     return copy.fate is Fate.LOST or (copy.fate is Fate.AILING and copy.waited >= delay)
 
 
-def decide_replacement(copies: Sequence[Copy], *, delay: float, roomy: Collection[str]) -> Begin | Stay:
+def decide_replacement(copies: Sequence[Copy], *, delay: float, roomy: Collection[MemberId]) -> Begin | Stay:
     """Choose the copy to replace, or say why none is; for use while none joins.
 
-    Those that are lost for certain come first, then those that have been waited for longest. `roomy` has the zones
-    where a new one can be placed.
+    Those that are lost for certain come first, then those that have been waited for longest. `roomy` has the members
+    for which a new one can be placed.
     """
     due = sorted((c for c in copies if is_due(c, delay)), key=lambda c: (c.fate is not Fate.LOST, -c.waited))
     if not due:
         return Stay()
-    placeable = [c for c in due if c.member.zone in roomy]
+    placeable = [c for c in due if c.member.id in roomy]
     if not placeable:
-        return Stay(reason=f"no Kubernetes node of zone {due[0].member.zone} takes a new one")
-    chosen = placeable[0]
-    others = sum(1 for c in copies if c.good and c is not chosen)
-    if others < WRITE_QUORUM:
-        return Stay(reason=f"it cannot be replaced while fewer than {WRITE_QUORUM} others are current ({others} are)")
-    return Begin(copy=chosen, reason=f"{chosen.member.name} {chosen.problem}")
+        other = "other " if due[0].slow else ""
+        return Stay(reason=f"no {other}Kubernetes node of zone {due[0].member.zone} takes a new one")
+    held = [_hindrance(c, copies) for c in placeable]
+    for chosen, hindrance in zip(placeable, held, strict=True):
+        if not hindrance:
+            return Begin(copy=chosen, reason=f"{chosen.member.name} {chosen.problem}")
+    return Stay(reason=held[0])
+
+
+def _hindrance(chosen: Copy, copies: Sequence[Copy]) -> str:
+    """Say why a copy that is due must not be replaced now; empty if it may be."""
+    others = [c for c in copies if c is not chosen and c.good]
+    if len(others) < WRITE_QUORUM:
+        return f"it cannot be replaced while fewer than {WRITE_QUORUM} others are current ({len(others)} are)"
+    if not chosen.slow:
+        return ""
+    if any(c.slow and c.member.zone == chosen.member.zone for c in others):
+        zone = chosen.member.zone
+        return f"the other one of zone {zone} is slow too, and a new one would be: look at the zone's network"
+    prompt = sum(1 for c in others if not c.slow)
+    return "" if prompt >= WRITE_QUORUM else "more are slow: look at the writer's node and its network"
 
 
 def decide_joining(old: Copy, new: Copy, *, generation: int, delay: float, far: bool) -> Complete | GiveUp | Stay:

@@ -6,16 +6,17 @@ one, and cleared up after, only once four of its members have taken it over.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from borealis_engine.contract.volume import WRITE_QUORUM, Generation, Joining, Member, VolumeConfig
+from borealis_engine.contract.volume import WRITE_QUORUM, Generation, Joining, Member, MemberId, VolumeConfig
 
 from borealis_operator.api.names import storage_name
 from borealis_operator.api.quantities import parse_bytes
 from borealis_operator.plan.actions import Announce, Create, Delete
 from borealis_operator.plan.copies import CLAIM, Copy, Fate, all_copies, newcomer
-from borealis_operator.plan.facts import Facts, Manifest
+from borealis_operator.plan.facts import Facts, Manifest, Node
 from borealis_operator.plan.healing import (
     Begin,
     Complete,
@@ -25,9 +26,12 @@ from borealis_operator.plan.healing import (
     decide_joining,
     decide_replacement,
 )
-from borealis_operator.plan.placement import STAND_INS, real_zones
+from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.volume import member_id
 from borealis_operator.render.pods import render_pvc
+
+SHUNNED: Final = 100  # how much a new storage node is to keep off a Kubernetes node, of 100
+CROWDED: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ def decide(facts: Facts) -> Decision:
     config, delay = facts.volume.config, facts.cluster.spec.storage.replacement_delay_s
     copies, new = all_copies(facts), newcomer(facts)
     if config.joining is None or new is None:
-        decision: Decision = decide_replacement(copies, delay=delay, roomy=_roomy(facts))
+        decision: Decision = decide_replacement(copies, delay=delay, roomy=_roomy(facts, copies))
     else:
         old = next(c for c in copies if c.member.id == config.joining.replaces)
         generation = int(config.generation)
@@ -87,10 +91,15 @@ def is_far(new: Copy, copies: tuple[Copy, ...]) -> bool:
     return bool(held) and end > start and (held - start) * 2 > end - start
 
 
-def _roomy(facts: Facts) -> frozenset[str]:
-    """Give the zones where a new storage node finds a Kubernetes node; stand-ins have them all."""
-    usable = any(n.ready and n.schedulable for n in facts.nodes)
-    return frozenset(real_zones(facts.nodes)) | (frozenset(STAND_INS) if usable else frozenset())
+def _roomy(facts: Facts, copies: Sequence[Copy]) -> frozenset[MemberId]:
+    """Give the members in whose zone a new one finds a Kubernetes node: another one if it is to replace a slow one."""
+    return frozenset(copy.member.id for copy in copies if any(_takes(node, copy) for node in facts.nodes))
+
+
+def _takes(node: Node, copy: Copy) -> bool:
+    if not (node.ready and node.schedulable) or (copy.slow and node.name == copy.node):
+        return False
+    return is_stand_in(copy.member.zone) or node.zone == copy.member.zone
 
 
 def plan_step(facts: Facts, config: VolumeConfig) -> Step | None:
@@ -166,15 +175,19 @@ def _bytes(size: str) -> int:
         return 0
 
 
-def nodes_taken(facts: Facts, config: VolumeConfig) -> frozenset[str]:
-    """Give host names of Kubernetes nodes that a new storage node had better not go to.
+def nodes_apart(facts: Facts, config: VolumeConfig) -> dict[str, int]:
+    """Give host names of Kubernetes nodes that a new storage node had better not go to, with the weight of that.
 
-    They hold another member already; the one of the member that it replaces counts only if that one's disk failed.
+    They hold another member already. Worse is that of the member that it replaces, if that is slow or its disk failed.
     """
-    replaces = config.joining.replaces if config.joining else ""
-    copies = all_copies(facts)
-    taken = {c.node for c in copies if c.node and (c.member.id != replaces or c.failed)}
-    return frozenset(n.hostname for n in facts.nodes if n.name in taken)
+    replaces, hosts = config.joining.replaces if config.joining else "", {n.name: n.hostname for n in facts.nodes}
+    apart: dict[str, int] = {}
+    for copy in all_copies(facts):
+        ours = copy.member.id == replaces
+        if copy.node in hosts and (not ours or copy.failed or copy.slow):
+            host = hosts[copy.node]
+            apart[host] = max(apart.get(host, 0), SHUNNED if ours else CROWDED)
+    return apart
 
 
 def clear_up(facts: Facts) -> Iterator[Delete]:

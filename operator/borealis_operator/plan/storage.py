@@ -29,13 +29,7 @@ def storage_condition(facts: Facts) -> Condition:
     if facts.volume is None or not facts.volume.config.sealed:
         return condition("StorageHealthy", False, "Formatting", f"waiting for all {MEMBERS} storage nodes to format")
     copies, count = all_copies(facts), serving_members(facts)
-    writer = facts.writer.instance_status if facts.writer else None
-    slow = [
-        f"slow: {c.member.name} (for {writer.slow[c.member.name]} s)"
-        for c in copies
-        if writer and c.good and c.member.name in writer.slow
-    ]
-    ailing = "; ".join([*(_tell(facts, c) for c in copies if c.problem), *slow])
+    ailing = "; ".join(_tell(facts, c) for c in copies if c.problem)
     message = f"{count} of {MEMBERS} storage nodes are current"
     if count < WRITE_QUORUM:
         message += (
@@ -44,7 +38,8 @@ def storage_condition(facts: Facts) -> Condition:
         )
     message += f": {ailing}" if ailing else ""
     if count == MEMBERS:
-        return condition("StorageHealthy", True, "AllCurrent", message)
+        slow = any(c.slow for c in copies)
+        return condition("StorageHealthy", True, "SomeSlow" if slow else "AllCurrent", message)
     return condition("StorageHealthy", False, "Degraded" if count >= WRITE_QUORUM else "NoWriteQuorum", message)
 
 
@@ -93,8 +88,9 @@ def _render(facts: Facts, copy: Copy, message: str) -> dict[str, Any]:
 def _tell(facts: Facts, copy: Copy) -> str:
     """Say of one member what ails it, where it is, since when, and what is done."""
     place = f"zone {copy.member.zone}" + (f", node {copy.node}" if copy.node else "")
+    place += "" if copy.slow else f", since {_since(facts, copy)}"
     done = _done(facts, copy)
-    return f"{copy.member.name} {copy.problem} ({place}, since {_since(facts, copy)})" + (f", {done}" if done else "")
+    return f"{copy.member.name} {copy.problem} ({place})" + (f", {done}" if done else "")
 
 
 def _done(facts: Facts, copy: Copy) -> str:

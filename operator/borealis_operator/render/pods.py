@@ -51,9 +51,10 @@ def render_pvc(cluster: Cluster, member: Member, *, size: str = "") -> Object:
 
 
 def render_storage_pod(
-    cluster: Cluster, member: Member, config: VolumeConfig, *, pinned: bool, apart: Collection[str] = ()
+    cluster: Cluster, member: Member, config: VolumeConfig, *, pinned: bool, apart: Mapping[str, int]
 ) -> Object:
-    """Give the pod of one storage node; `pinned` binds it to its zone, and it keeps off the nodes `apart` if it can.
+    """Give the pod of one storage node; `pinned` binds it to its zone, and it keeps off the nodes `apart`, by weight,
+    if it can.
 
     Only before the configuration is sealed may an empty disk become a member, or when the member joins.
     """
@@ -76,10 +77,13 @@ def render_storage_pod(
     return pod
 
 
-def _prefer_elsewhere(apart: Collection[str]) -> Object:
-    others = {"key": LABEL_HOSTNAME, "operator": "NotIn", "values": sorted(apart)}
-    term = {"weight": 100, "preference": {"matchExpressions": [others]}}
-    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+def _prefer_elsewhere(apart: Mapping[str, int]) -> Object:
+    terms = []
+    for weight in sorted(set(apart.values()), reverse=True):
+        hosts = sorted(host for host, given in apart.items() if given == weight)
+        off = {"key": LABEL_HOSTNAME, "operator": "NotIn", "values": hosts}
+        terms.append({"weight": weight, "preference": {"matchExpressions": [off]}})
+    return {"preferredDuringSchedulingIgnoredDuringExecution": terms}
 
 
 def render_instance_pod(

@@ -177,15 +177,6 @@ async def test_a_member_without_the_log_is_not_counted_as_current(running: Stage
     assert "orders-storage-4 is empty" in told(running)["StorageHealthy"]["message"]
 
 
-async def test_a_member_that_is_slow_is_named_and_counts_as_current(running: Stage) -> None:
-    uid = running.writer_pod()["metadata"]["uid"]
-    running.world.statuses[uid] = replace(running.world.statuses[uid], slow={"orders-storage-3": 10})
-    await running.reconciler.once(KEY)
-    condition = told(running)["StorageHealthy"]
-    assert condition["status"] == "True"
-    assert condition["message"] == "6 of 6 storage nodes are current: slow: orders-storage-3 (for 10 s)"
-
-
 async def test_a_missing_storage_node_is_named(running: Stage) -> None:
     running.kube.remove("Pod", KEY.namespace, "orders-storage-2")
     await running.reconciler.once(KEY)

@@ -1,0 +1,115 @@
+"""A storage node that is slow is named, waited for, and replaced if it stays so: but only if the cause is its own."""
+
+from dataclasses import replace
+
+import pytest
+from borealis_engine.contract.status import StorageState
+
+from .conftest import KEY, Stage
+from .test_operator_healing import VICTIM, a_while, assert_healed, config, entry, says, told
+
+
+def hears_late(stage: Stage, *names: str, seconds: int = 10) -> None:
+    """Have the writer say that these storage nodes are slow."""
+    uid = stage.writer_pod()["metadata"]["uid"]
+    stage.world.statuses[uid] = replace(stage.world.statuses[uid], slow=dict.fromkeys(names, seconds))  # type: ignore[call-arg]
+
+
+async def test_one_that_is_slow_is_named_and_counts_as_current(running: Stage) -> None:
+    hears_late(running, VICTIM)
+    await running.reconciler.once(KEY)
+    healthy = told(running, "StorageHealthy")
+    assert (healthy["status"], healthy["reason"]) == ("True", "SomeSlow")
+    assert healthy["message"].startswith(
+        f"6 of 6 storage nodes are current: {VICTIM} is slow (for 10 s) (zone a, node "
+    )
+    assert healthy["message"].endswith(
+        "a new one takes its place if that lasts for 300 s (spec.storage.replacementDelay)"
+    )
+    assert running.status["storage"] == "6/6"
+    assert entry(running, VICTIM)["message"].startswith("is slow (for 10 s); a new one takes its place if")
+    hears_late(running)
+    await running.reconciler.once(KEY)
+    assert told(running, "StorageHealthy")["reason"] == "AllCurrent"
+
+
+async def test_one_that_stays_slow_is_replaced_on_another_node(running: Stage) -> None:
+    old = running.pod(VICTIM)["spec"]["nodeName"]
+    hears_late(running, VICTIM)
+    await a_while(running, 280)
+    assert config(running).joining is None
+    await a_while(running, 26)
+    affinity = running.pod("orders-storage-6")["spec"]["affinity"]["nodeAffinity"]
+    shunned, crowded = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert shunned["preference"]["matchExpressions"][0]["values"] == [f"{old}.local"]
+    assert f"{old}.local" not in crowded["preference"]["matchExpressions"][0]["values"]
+    assert shunned["weight"] > crowded["weight"]
+    hears_late(running)
+    await running.settle()
+    assert_healed(running)
+
+
+async def test_one_that_was_slow_for_a_while_begins_anew(running: Stage) -> None:
+    for _ in range(3):
+        hears_late(running, VICTIM)
+        await a_while(running, 200)
+        hears_late(running)
+        await a_while(running, 10)
+    assert (config(running).joining, int(config(running).generation)) == (None, 1)
+
+
+async def test_a_replacement_of_a_slow_one_is_given_up_when_that_one_is_in_time_again(running: Stage) -> None:
+    running.world.slow.add("orders-storage-6")  # does not catch up
+    hears_late(running, VICTIM)
+    await a_while(running, 320)
+    assert config(running).joining
+    hears_late(running)
+    await running.settle()
+    assert config(running).joining is None
+    assert VICTIM in [m.name for m in config(running).members]
+    assert "ReplacementGivenUp" in running.events()
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("orders-storage-0", "orders-storage-3"), "the other one of zone a is slow too"),
+        (("orders-storage-1", "orders-storage-3", "orders-storage-5"), "more are slow: look at the writer's node"),
+    ],
+    ids=["both of a zone", "three"],
+)
+async def test_what_is_not_a_members_own_fault_replaces_none(running: Stage, names: tuple[str, ...], why: str) -> None:
+    hears_late(running, *names)
+    await a_while(running, 400)
+    assert int(config(running).generation) == 1
+    assert why in told(running, "StorageHealthy")["message"]
+
+
+async def test_one_whose_node_is_the_only_one_of_its_zone_stays(running: Stage) -> None:
+    old = running.pod(VICTIM)["spec"]["nodeName"]
+    for (kind, _, name), node in running.kube.objects.items():
+        if kind == "Node" and name != old and name.startswith("node-a"):
+            node["spec"] = {"unschedulable": True}
+    hears_late(running, VICTIM)
+    await a_while(running, 320)
+    assert int(config(running).generation) == 1
+    assert "no other Kubernetes node of zone a takes a new one" in told(running, "StorageHealthy")["message"]
+
+
+async def test_two_that_are_slow_by_themselves_are_replaced_one_after_the_other(running: Stage) -> None:
+    hears_late(running, "orders-storage-1", VICTIM)
+    await a_while(running, 320)
+    hears_late(running, VICTIM)  # the first one is gone
+    await a_while(running, 60)
+    hears_late(running)
+    await running.settle()
+    assert running.events().count("ReplacementCompleted") == 2
+    assert running.status["storage"] == "6/6"
+
+
+async def test_a_lost_disk_comes_before_a_slow_one(running: Stage) -> None:
+    hears_late(running, VICTIM)
+    await a_while(running, 290)
+    says(running, "orders-storage-4", StorageState.DISK_LOST)
+    await a_while(running, 60)
+    assert "orders-storage-4" not in [m.name for m in config(running).members]
