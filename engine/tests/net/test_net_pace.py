@@ -2,7 +2,7 @@
 
 import pytest
 from borealis_engine.contract.volume import Lsn
-from borealis_engine.net.pace import LONGEST_S, RATE, Pace
+from borealis_engine.net.pace import LONGEST_S, QUIET_S, RATE, Pace
 
 PIECE = 256 << 10
 
@@ -33,11 +33,13 @@ def test_little_is_given_while_commits_come() -> None:
     assert Run(1e6).on(10) == pytest.approx(RATE, rel=0.1)
 
 
-def test_an_idle_volume_is_found_out_at_once() -> None:
+def test_a_volume_is_idle_when_there_was_no_commit_for_a_while() -> None:
     run = Run(1e6)
     run.on(1)
     run.pace.pause(PIECE, writes=7, flush=Lsn(7))
-    run.now += 0.001
+    run.now += 0.6 * QUIET_S
+    assert run.pace.pause(PIECE, writes=7, flush=Lsn(7)) > 0
+    run.now += 0.6 * QUIET_S
     assert run.pace.pause(PIECE, writes=7, flush=Lsn(7)) == 0
 
 
