@@ -21,7 +21,12 @@ for process in $(pgrep -f borealis-storage); do
   if grep -qz "^HOSTNAME=$1$" /proc/$process/environ; then pids="$pids $process"; fi
 done
 test -n "$pids"
-(while kill -STOP $pids; do sleep 0.3; kill -CONT $pids; sleep 0.03; done) >/dev/null 2>&1 &
+(
+  for turn in $(seq 400); do
+    kill -STOP $pids && sleep 0.3 && kill -CONT $pids && sleep 0.03 || break
+  done
+  kill -CONT $pids
+) >/dev/null 2>&1 &
 """
 SMALL = """
 used=$(du -sm "$1" | cut -f1)
@@ -70,6 +75,7 @@ def test_full_disk(scenario: Scenario, cluster: Kind, client: Client, quickstart
     victim, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
     with _small_disk(cluster, quickstart, victim, node) as path:
         old = quickstart.await_whole(READERS, timeout=180)
+        quickstart.be_patient("10s")  # and yet it is not replaced
         with Ledger(client=client, url=quickstart.url(), name="full") as ledger:
             scenario.figures["filled"] = cluster.on(node, FILL, path).split()[-3]
             client.python(LOAD, quickstart.url(), str(WRITTEN_MB))
@@ -100,11 +106,14 @@ def _small_disk(cluster: Kind, database: Database, victim: str, node: str) -> It
         cluster.on(node, SMALL, path, str(SPARE_MB))
     finally:
         cluster.kubectl("uncordon", node)
-    yield path
-    cluster.kubectl("delete", "pvc", victim, "--wait=false")
-    cluster.kubectl("delete", "pod", victim)
-    await_that("six of six without the small disk", lambda: _is_gone(database, victim), timeout=HEALED_S)
-    cluster.on(node, LARGE, path)
+    try:
+        yield path
+    finally:
+        database.be_patient("5m")
+        cluster.kubectl("delete", "pvc", victim, "--wait=false")
+        cluster.kubectl("delete", "pod", victim)
+        await_that("six of six without the small disk", lambda: _is_gone(database, victim), timeout=HEALED_S)
+        cluster.on(node, LARGE, path)
 
 
 def _is_gone(database: Database, victim: str) -> bool:

@@ -105,11 +105,6 @@ class Node:
         return self._pipe.backlog
 
     @property
-    def writes(self) -> int:
-        """How many syncs there were: whether it rises says whether appends come."""
-        return self._pipe.token
-
-    @property
     def catching_up(self) -> bool:
         """Whether log may be missing here: nobody is in step until the reign's own word has shown it."""
         return self._joining.active or not self._in_step

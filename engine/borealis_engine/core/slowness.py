@@ -20,7 +20,7 @@ LATE_S: Final = 0.05  # mean lateness from which it is called slow, if it is als
 TIMES: Final = 10  # so many times as late as the third best: what is slow for all makes nobody slow
 THIRD: Final = 2
 MEAN_S: Final = 10.0  # seconds over which lateness is averaged
-MOST_S: Final = 0.2  # what a single look counts at most: who was frozen once is forgiven within seconds
+MOST_S: Final = 0.2  # what a look counts at most, where most are in time: who was frozen once is soon forgiven
 STEPS_S: Final = (0, 1, 2, 5, 10, 20, 30, 60)  # seconds that are told; above, whole minutes
 
 
@@ -40,18 +40,21 @@ class Lateness:
     def __init__(self, since: float) -> None:
         self._since, self._looked = since, since
         self._means: dict[MemberId, float] = {}
+        self._third = 0.0
         self._slow_since: dict[MemberId, float] = {}
 
     def look(self, peers: Sequence[Peer], now: float) -> None:
         """Look at how long each one owes an answer; call it regularly. `peers` are the members that there are."""
         weight = 1 - math.exp(-max(0.0, now - self._looked) / MEAN_S)
+        most = max(MOST_S, 2 * TIMES * self._third)
         self._looked = now
         means = {peer.id: self._means.get(peer.id, 0.0) for peer in peers}
         for peer in peers:
             if peer.connected and peer.stage is Stage.STREAMING:
-                means[peer.id] += weight * (min(self._unanswered(peer, now), MOST_S) - means[peer.id])
+                means[peer.id] += weight * (min(self._unanswered(peer, now), most) - means[peer.id])
         self._means = means
-        late = max(LATE_S, TIMES * sorted(means.values())[THIRD])
+        self._third = sorted(means.values())[THIRD]
+        late = max(LATE_S, TIMES * self._third)
         slow = [peer.id for peer in peers if means[peer.id] >= late]
         self._slow_since = {id: self._slow_since.get(id, now) for id in slow}
 

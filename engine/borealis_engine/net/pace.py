@@ -13,8 +13,7 @@ from borealis_engine.contract.volume import Lsn
 
 RATE: Final = 6e6  # bytes a second from each donor while commits come
 GAIN: Final = 2  # times what is written meanwhile, if that is more
-QUIET_S: Final = 0.1  # without a commit: an idle volume
-LONGEST_S: Final = 0.25
+QUIET_S: Final = 0.1  # without new log: an idle volume
 
 
 class Pace:
@@ -22,18 +21,19 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._at = clock()
-        self._written_at = self._at - QUIET_S
-        self._writes, self._flush = 0, Lsn(0)
+        self._at, self._flush = clock(), Lsn(0)  # of the last piece
+        self._grown_at = self._at - QUIET_S
 
-    def pause(self, size: int, *, writes: int, flush: Lsn) -> float:
-        """Give the seconds to wait after `size` bytes, when `writes` syncs were made and the log ends at `flush`."""
+    def pause(self, size: int, *, flush: Lsn) -> float:
+        """Give the seconds to wait after a piece of `size` bytes went out, when the node's own log ended at `flush`.
+
+        Nobody waits after a first piece: so little delays no commit, and a recovery that reads a tail is in a hurry.
+        """
         with self._lock:
             now = self._clock()
             lasted, grown = now - self._at, flush - self._flush
-            self._written_at = now if writes != self._writes else self._written_at
-            quiet = now - self._written_at >= QUIET_S
-            self._at, self._writes, self._flush = now, writes, flush
-        if quiet or lasted <= 0:
-            return 0.0
-        return min(size / max(RATE, GAIN * grown / lasted), LONGEST_S)
+            if grown > 0 and lasted < QUIET_S:
+                self._grown_at = now
+            self._at, self._flush = now, flush
+            quiet = now - self._grown_at >= QUIET_S
+        return 0.0 if quiet or lasted <= 0 else size / max(RATE, GAIN * grown / lasted)

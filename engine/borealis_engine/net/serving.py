@@ -85,13 +85,13 @@ class Serving:
         while stream.open:
             data = self._read(at, upto)
             with self._shell.lock:
-                served, writes, flush = node.serves(effect.epoch), node.writes, node.durable.flush
+                served, flush = node.serves(effect.epoch), node.durable.flush
             if not served:
                 stream.close("the log of this epoch is not served any more")
                 return
             last = at + len(data) >= upto
             stream.send_bulk(LogData(lsn=at, data=data, last=last))
-            time.sleep(self._pace.pause(len(data), writes=writes, flush=flush))
+            time.sleep(self._pace.pause(len(data), flush=flush))
             at = Lsn(at + len(data))
             if last:
                 return

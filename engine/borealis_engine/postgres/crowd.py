@@ -1,7 +1,8 @@
 """Whether the machine's processors are what everybody waits for.
 
-Where several threads queue for each processor, commits that wait a little for company cost nobody anything, and what
-a larger piece of log saves is somebody else's commit. Invariant: where that cannot be known, nothing is crowded.
+Where several threads queue for each processor, commits that wait a little for company lose little, and what a larger
+piece of log saves is somebody else's commit. Invariant: where that
+cannot be known, nothing is crowded.
 """
 
 import os

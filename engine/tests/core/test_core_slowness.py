@@ -121,6 +121,12 @@ def test_what_is_late_for_most_makes_nobody_slow() -> None:
     assert look.on(60, dict.fromkeys(range(4), 0.15)) == set()
 
 
+def test_where_all_take_their_time_one_that_takes_much_more_is_named() -> None:
+    late = dict.fromkeys(range(6), 0.03)
+    assert Look().on(60, late) == set()
+    assert Look().on(60, late | {4: 0.9}) == {4}
+
+
 def test_three_that_are_late_are_named() -> None:
     assert Look().on(60, dict.fromkeys((0, 3, 5), 0.15)) == {0, 3, 5}
 

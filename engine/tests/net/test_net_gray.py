@@ -95,6 +95,16 @@ async def test_frozen_members_are_named_until_they_have_caught_up(tmp_path: Path
         assert not driver.over.done()
 
 
+async def test_members_that_answer_late_are_named_though_they_answer(tmp_path: Path) -> None:
+    async with StorageNodes(tmp_path) as nodes, WriterDriver(nodes) as driver:
+        await driver.append_when_elected(b"x")
+        ailing = {nodes.config.members[number].name for number in AILING}
+        async with delayed(nodes), asyncio.timeout(DEADLINE_S):
+            while set(slow(driver.writer.standings(asyncio.get_running_loop().time()))) != ailing:
+                await driver.append(b"x")
+        assert not driver.over.done()
+
+
 async def names_as_slow(driver: WriterDriver, wanted: set[str]) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + DEADLINE_S

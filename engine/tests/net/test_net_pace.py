@@ -2,7 +2,7 @@
 
 import pytest
 from borealis_engine.contract.volume import Lsn
-from borealis_engine.net.pace import LONGEST_S, QUIET_S, RATE, Pace
+from borealis_engine.net.pace import QUIET_S, RATE, Pace
 
 PIECE = 256 << 10
 
@@ -21,7 +21,7 @@ class Run:
             self.now += 0.001
             self.given += PIECE
             log = round((self.now - 100) * self.written)
-            self.now += self.pace.pause(PIECE, writes=log, flush=Lsn(log))
+            self.now += self.pace.pause(PIECE, flush=Lsn(log))
         return (self.given - before) / (self.now - began)
 
 
@@ -36,11 +36,11 @@ def test_little_is_given_while_commits_come() -> None:
 def test_a_volume_is_idle_when_there_was_no_commit_for_a_while() -> None:
     run = Run(1e6)
     run.on(1)
-    run.pace.pause(PIECE, writes=7, flush=Lsn(7))
-    run.now += 0.6 * QUIET_S
-    assert run.pace.pause(PIECE, writes=7, flush=Lsn(7)) > 0
-    run.now += 0.6 * QUIET_S
-    assert run.pace.pause(PIECE, writes=7, flush=Lsn(7)) == 0
+    end = Lsn(round((run.now - 100) * run.written))
+    run.now += QUIET_S / 2
+    assert run.pace.pause(PIECE, flush=end) > 0
+    run.now += 1.1 * QUIET_S
+    assert run.pace.pause(PIECE, flush=end) == 0
 
 
 @pytest.mark.parametrize("written", [10e6, 30e6, 60e6])
@@ -48,8 +48,14 @@ def test_whoever_catches_up_gains_on_a_fast_writer(written: float) -> None:
     assert Run(written).on(10) > 1.3 * written  # from each of three donors
 
 
-def test_a_clock_that_stands_still_and_a_tiny_rate_do_no_harm() -> None:
+def test_nobody_waits_after_a_first_piece_however_much_was_written_before() -> None:
+    run = Run(0)
+    run.now += 100
+    assert run.pace.pause(PIECE, flush=Lsn(1 << 30)) == 0
+    run.now += 0.001
+    assert run.pace.pause(PIECE, flush=Lsn(1 << 30)) == 0
+
+
+def test_a_clock_that_stands_still_does_no_harm() -> None:
     pace = Pace(lambda: 5.0)
-    assert pace.pause(PIECE, writes=1, flush=Lsn(10)) == 0
-    run = Run(1.0)
-    assert run.pace.pause(1 << 30, writes=1, flush=Lsn(0)) <= LONGEST_S
+    assert pace.pause(PIECE, flush=Lsn(10)) == 0

@@ -3,7 +3,7 @@
 All that is said or done about storage nodes starts from here, so that status, events and replacement never disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -16,6 +16,8 @@ from borealis_operator.api.names import ANNOTATION_MEMBER, ANNOTATION_NODE
 from borealis_operator.plan.facts import Facts, Manifest, Pod
 
 CLAIM: Final = "PersistentVolumeClaim"
+SLOW_BY_THEMSELVES: Final = 1  # others that may be slow at the same time by a fault of their own
+PAYBACK: Final = 10
 MISSING, SILENT = "missing", "not-responding"
 
 
@@ -89,7 +91,7 @@ def judge_copy(facts: Facts, member: Member, *, joins: bool = False) -> Copy:
     node = disk_node(facts, member, pod, claim)
     fate, problem = _ailment(facts, member, pod, status, node)
     if good:
-        fate, problem = _pace(facts, member)
+        fate, problem = (Fate.GOOD, "") if joins else _pace(facts, member)
     sealed = facts.volume is not None and facts.volume.config.sealed
     if sealed and (loss := _loss(member, claim, status, joins=joins)):
         fate, problem = Fate.LOST, loss
@@ -100,7 +102,7 @@ def judge_copy(facts: Facts, member: Member, *, joins: bool = False) -> Copy:
         fate=fate,
         problem=problem,
         node=node,
-        waited=facts.waited.get(member.id, 0.0),
+        waited=facts.waited.get(_slowness(member.id) if good else member.id, 0.0),
         status=status,
     )
 
@@ -135,10 +137,21 @@ def _ailment(
 
 
 def _pace(facts: Facts, member: Member) -> tuple[Fate, str]:
-    """Say of a copy that is good whether the writer hears it in time."""
+    """Say of a copy that is good whether the writer hears it in time; while there is none, nothing new is known."""
     told = facts.writer.instance_status if facts.writer else None
-    seconds = told.slow.get(member.name) if told else None
+    if told is None:
+        return (Fate.OPEN if _slowness(member.id) in facts.waited else Fate.GOOD), ""
+    seconds = told.slow.get(member.name)
     return (Fate.GOOD, "") if seconds is None else (Fate.AILING, f"is slow (for {seconds} s)")
+
+
+def shared_cause(copy: Copy, copies: Sequence[Copy]) -> str:
+    """Say what makes others slow too, if the copy is not slow by a fault of its own; empty if it is."""
+    others = [c for c in copies if c.slow and c.member.id != copy.member.id] if copy.slow else []
+    zone = copy.member.zone
+    if any(c.member.zone == zone for c in others):
+        return f"the other one of zone {zone} is slow too, and a new one would be: look at the zone's network"
+    return "more are slow: look at the writer's node and its network" if len(others) > SLOW_BY_THEMSELVES else ""
 
 
 def disk_node(facts: Facts, member: Member, pod: Pod | None, claim: Manifest | None) -> str:
@@ -160,21 +173,50 @@ def count_waits(facts: Facts, before: Mapping[str, float], *, elapsed: float) ->
 
     Time counts only while four other members are heard: an operator that is cut off or starved must not take its own
     absence for the loss of others. A copy that is on its way keeps what was counted; one that is good begins anew.
+    Slowness has an account of its own: see `_count_slowness`.
     """
     heard, waits = heard_members(facts), dict[str, float]()
-    joins = newcomer(facts)
-    for copy in (*all_copies(facts), *([joins] if joins else [])):
-        others = heard - (1 if copy.status and copy != joins else 0)
-        counts = copy.fate is Fate.AILING and others >= WRITE_QUORUM
-        if copy.fate is not Fate.GOOD:
-            waits[copy.member.id] = before.get(copy.member.id, 0.0) + (elapsed if counts else 0.0)
+    joins, copies = newcomer(facts), all_copies(facts)
+    most = 2 * facts.cluster.spec.storage.replacement_delay_s  # what it takes to be replaced, and no long debt
+    for copy in (*copies, *([joins] if joins else [])):
+        id, others = copy.member.id, heard - (1 if copy.status and copy != joins else 0)
+        ails = copy.fate is Fate.AILING and others >= WRITE_QUORUM and not shared_cause(copy, copies)
+        slow = before.get(_slowness(id))
+        if copy.good:
+            slow = _count_slowness(copy, slow, elapsed, counts=ails)
+        else:
+            waits[id] = before.get(id, 0.0) + (elapsed if ails else 0.0)
+        if slow is not None:
+            waits[_slowness(id)] = min(slow, most)
     return waits
+
+
+def _count_slowness(copy: Copy, slow: float | None, elapsed: float, *, counts: bool) -> float | None:
+    """Go on counting for a copy that is good: what is in time pays PAYBACK seconds back for each.
+
+    So a writer that has yet to notice forgives nobody, and what comes again and again adds up.
+    """
+    if copy.fate is Fate.AILING:
+        return (slow or 0.0) + (elapsed if counts else 0.0)
+    if copy.fate is Fate.GOOD:
+        return slow - PAYBACK * elapsed if slow and slow > PAYBACK * elapsed else None
+    return slow
+
+
+def _slowness(id: str) -> str:
+    return f"{id} is slow"
 
 
 def read_waits(status: Mapping[str, Any]) -> dict[str, float]:
     """Give what the written status says of earlier waiting, for an operator that has just started."""
     return {
-        str(entry["id"]): float(entry.get("waitedSeconds") or 0)
+        _account(entry): float(entry["waitedSeconds"])
         for entry in status.get("storageNodes") or ()
-        if entry.get("id")
+        if entry.get("id") and entry.get("waitedSeconds")
     }
+
+
+def _account(entry: Mapping[str, Any]) -> str:
+    """Give whose account, and which, a written entry tells of."""
+    good = entry.get("state") in (StorageState.CURRENT.value, StorageState.EMPTY.value)
+    return _slowness(str(entry["id"])) if good else str(entry["id"])

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from borealis_engine.contract.volume import WRITE_QUORUM, MemberId
 
-from borealis_operator.plan.copies import Copy, Fate
+from borealis_operator.plan.copies import Copy, Fate, shared_cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +76,9 @@ def _hindrance(chosen: Copy, copies: Sequence[Copy]) -> str:
     others = [c for c in copies if c is not chosen and c.good]
     if len(others) < WRITE_QUORUM:
         return f"it cannot be replaced while fewer than {WRITE_QUORUM} others are current ({len(others)} are)"
-    if not chosen.slow:
-        return ""
-    if any(c.slow and c.member.zone == chosen.member.zone for c in others):
-        zone = chosen.member.zone
-        return f"the other one of zone {zone} is slow too, and a new one would be: look at the zone's network"
-    prompt = sum(1 for c in others if not c.slow)
-    return "" if prompt >= WRITE_QUORUM else "more are slow: look at the writer's node and its network"
+    if chosen.slow and len(others) < len(copies) - 1:
+        return "it is replaced once all others are current"
+    return shared_cause(chosen, copies)
 
 
 def decide_joining(old: Copy, new: Copy, *, generation: int, delay: float, far: bool) -> Complete | GiveUp | Stay:
@@ -92,8 +88,8 @@ def decide_joining(old: Copy, new: Copy, *, generation: int, delay: float, far: 
         return Complete(reason=f"{name} is current")
     if new.fate is Fate.LOST or (new.fate is Fate.AILING and new.failed):
         return GiveUp(reason=f"{name} {new.problem}")
-    if old.good and old.fate is Fate.GOOD and not far:
+    if old.good and old.fate is Fate.GOOD and not old.waited and not far:
         return GiveUp(reason=f"{old.member.name} is current again")
-    if new.fate is Fate.AILING and new.node and new.waited >= delay:
+    if new.fate is Fate.AILING and (new.node or old.good) and new.waited >= delay:
         return GiveUp(reason=f"{name} {new.problem}")
     return Stay(reason=f"{name} {new.problem or 'is current, and has yet to learn of its place'}")

@@ -6,9 +6,8 @@ one, and cleared up after, only once four of its members have taken it over.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from borealis_engine.contract.volume import WRITE_QUORUM, Generation, Joining, Member, MemberId, VolumeConfig
 
@@ -29,9 +28,6 @@ from borealis_operator.plan.healing import (
 from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.volume import member_id
 from borealis_operator.render.pods import render_pvc
-
-SHUNNED: Final = 100  # how much a new storage node is to keep off a Kubernetes node, of 100
-CROWDED: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,19 +171,25 @@ def _bytes(size: str) -> int:
         return 0
 
 
-def nodes_apart(facts: Facts, config: VolumeConfig) -> dict[str, int]:
-    """Give host names of Kubernetes nodes that a new storage node had better not go to, with the weight of that.
+def nodes_taken(facts: Facts, config: VolumeConfig) -> frozenset[str]:
+    """Give host names of Kubernetes nodes that a new storage node had better not go to.
 
-    They hold another member already. Worse is that of the member that it replaces, if that is slow or its disk failed.
+    They hold another member already; the one of the member that it replaces counts only if that one's disk failed.
     """
-    replaces, hosts = config.joining.replaces if config.joining else "", {n.name: n.hostname for n in facts.nodes}
-    apart: dict[str, int] = {}
-    for copy in all_copies(facts):
-        ours = copy.member.id == replaces
-        if copy.node in hosts and (not ours or copy.failed or copy.slow):
-            host = hosts[copy.node]
-            apart[host] = max(apart.get(host, 0), SHUNNED if ours else CROWDED)
-    return apart
+    return _hosts(facts, {c.node for c in all_copies(facts) if c.failed or not _is_replaced(c, config)})
+
+
+def nodes_barred(facts: Facts, config: VolumeConfig) -> frozenset[str]:
+    """Give host names of Kubernetes nodes that a new storage node must not go to: where the one it replaces is slow."""
+    return _hosts(facts, {c.node for c in all_copies(facts) if c.slow and _is_replaced(c, config)})
+
+
+def _is_replaced(copy: Copy, config: VolumeConfig) -> bool:
+    return config.joining is not None and copy.member.id == config.joining.replaces
+
+
+def _hosts(facts: Facts, names: Collection[str]) -> frozenset[str]:
+    return frozenset(n.hostname for n in facts.nodes if n.name in names)
 
 
 def clear_up(facts: Facts) -> Iterator[Delete]:

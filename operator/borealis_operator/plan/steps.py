@@ -37,7 +37,7 @@ from borealis_operator.plan.copies import CLAIM, all_copies, newcomer
 from borealis_operator.plan.departure import leaving_pods
 from borealis_operator.plan.endpoints import Endpoint, decide_reader_endpoint, decide_writer_endpoint
 from borealis_operator.plan.facts import Facts, Manifest
-from borealis_operator.plan.membership import clear_up, is_usable, nodes_apart, plan_step
+from borealis_operator.plan.membership import clear_up, is_usable, nodes_barred, nodes_taken, plan_step
 from borealis_operator.plan.password import master_password
 from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.rollout import restarting_pods
@@ -126,9 +126,9 @@ def tend_storage(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
 
 def _storage_pod(facts: Facts, member: Member, config: VolumeConfig) -> Manifest:
     joins = config.joining is not None and config.joining.member.id == member.id
-    apart = nodes_apart(facts, config) if joins else {}
+    apart, avoid = (nodes_taken(facts, config), nodes_barred(facts, config)) if joins else ((), ())
     pinned = not is_stand_in(member.zone)
-    return render_storage_pod(facts.cluster, member, config, pinned=pinned, apart=apart)
+    return render_storage_pod(facts.cluster, member, config, pinned=pinned, apart=apart, avoid=avoid)
 
 
 def push_config(facts: Facts, config: VolumeConfig) -> Iterator[Action]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from borealis_engine.contract.volume import MEMBERS, WRITE_QUORUM
 
 from borealis_operator.plan.conditions import Condition, condition
-from borealis_operator.plan.copies import Copy, Fate, all_copies, good_states, newcomer, told_before
+from borealis_operator.plan.copies import Copy, Fate, all_copies, good_states, newcomer, shared_cause, told_before
 from borealis_operator.plan.facts import Facts
 from borealis_operator.plan.healing import Begin, Stay, is_due
 from borealis_operator.plan.membership import decide
@@ -104,14 +104,15 @@ def _done(facts: Facts, copy: Copy) -> str:
         busy = f"it is looked at once {joining.member.name} has joined" if _is_lasting(copy) else ""
         return f"{joining.member.name} takes its place" if ours else busy
     delay = facts.cluster.spec.storage.replacement_delay_s
-    if is_due(copy, delay):
+    cause = shared_cause(copy, all_copies(facts))
+    if not cause and is_due(copy, delay):
         decision = decide(facts)
         if isinstance(decision, Begin):
             ours = decision.copy.member.id == copy.member.id
             return "a new one takes its place" if ours else f"a new one takes its place after {_first(decision)}'s"
         return decision.reason if isinstance(decision, Stay) else ""
     if copy.fate is Fate.AILING:
-        return f"a new one takes its place if that lasts for {delay:.0f} s (spec.storage.replacementDelay)"
+        return cause or f"a new one takes its place if that lasts for {delay:.0f} s (spec.storage.replacementDelay)"
     return "enlarge its claim, then delete the pod" if copy.fate is Fate.FULL else ""
 
 

@@ -51,10 +51,17 @@ def render_pvc(cluster: Cluster, member: Member, *, size: str = "") -> Object:
 
 
 def render_storage_pod(
-    cluster: Cluster, member: Member, config: VolumeConfig, *, pinned: bool, apart: Mapping[str, int]
+    cluster: Cluster,
+    member: Member,
+    config: VolumeConfig,
+    *,
+    pinned: bool,
+    apart: Collection[str],
+    avoid: Collection[str],
 ) -> Object:
-    """Give the pod of one storage node; `pinned` binds it to its zone, and it keeps off the nodes `apart`, by weight,
-    if it can.
+    """Give the pod of one storage node; `pinned` binds it to its zone, and it keeps off the nodes `apart` if it can.
+
+    It never goes to the nodes to `avoid`.
 
     Only before the configuration is sealed may an empty disk become a member, or when the member joins.
     """
@@ -71,19 +78,18 @@ def render_storage_pod(
     ]
     container = _container(cluster, STORAGE, "borealis-storage", env)
     container["ports"].append({"name": "log", "containerPort": names.LOG_PORT})
-    pod = _pod(cluster, member.name, STORAGE, container, volumes, zone=member.zone, pinned=pinned, grace=15)
+    pod = _pod(
+        cluster, member.name, STORAGE, container, volumes, zone=member.zone, pinned=pinned, grace=15, avoid=avoid
+    )
     if apart:
         pod["spec"]["affinity"].setdefault("nodeAffinity", {}).update(_prefer_elsewhere(apart))
     return pod
 
 
-def _prefer_elsewhere(apart: Mapping[str, int]) -> Object:
-    terms = []
-    for weight in sorted(set(apart.values()), reverse=True):
-        hosts = sorted(host for host, given in apart.items() if given == weight)
-        off = {"key": LABEL_HOSTNAME, "operator": "NotIn", "values": hosts}
-        terms.append({"weight": weight, "preference": {"matchExpressions": [off]}})
-    return {"preferredDuringSchedulingIgnoredDuringExecution": terms}
+def _prefer_elsewhere(apart: Collection[str]) -> Object:
+    others = {"key": LABEL_HOSTNAME, "operator": "NotIn", "values": sorted(apart)}
+    term = {"weight": 100, "preference": {"matchExpressions": [others]}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
 
 
 def render_instance_pod(
