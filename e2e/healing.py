@@ -19,8 +19,7 @@ def await_replaced(scenario: Scenario, database: Database, old: dict[str, Any], 
 
     def healed() -> bool:
         status = database.status()
-        names = {m["name"] for m in status["members"]}
-        return status["storage"] == "6/6" and victim not in names and len(identities(status) - before) == 1
+        return is_whole_without(status, victim) and len(identities(status) - before) == 1
 
     await_that(f"six of six are good without {victim}", healed, timeout=HEALED_S)
     scenario.figures["seconds_to_six_of_six"] = round(time.monotonic() - start, 1)
@@ -33,6 +32,11 @@ def judge_without_failover(scenario: Scenario, database: Database, ledger: Ledge
     """Prove that no commit failed, and that the writer is the one of before."""
     ledger.judge_undisturbed(scenario)
     assert database.await_whole(READERS, timeout=240)["epoch"] == old["epoch"], "there was a failover"
+
+
+def is_whole_without(status: dict[str, Any], victim: str) -> bool:
+    """Say whether six of six are good, and a storage node is none of them."""
+    return status["storage"] == "6/6" and victim not in {member["name"] for member in status["members"]}
 
 
 def identities(status: dict[str, Any]) -> set[str]:

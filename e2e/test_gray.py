@@ -8,7 +8,7 @@ import pytest
 
 from e2e.conftest import READERS
 from e2e.database import Database
-from e2e.healing import HEALED_S, await_replaced, identities, judge_without_failover
+from e2e.healing import HEALED_S, await_replaced, identities, is_whole_without, judge_without_failover
 from e2e.kind import Kind
 from e2e.process import await_that
 from e2e.report import Scenario
@@ -112,10 +112,9 @@ def _small_disk(cluster: Kind, database: Database, victim: str, node: str) -> It
         database.be_patient("5m")
         cluster.kubectl("delete", "pvc", victim, "--wait=false")
         cluster.kubectl("delete", "pod", victim)
-        await_that("six of six without the small disk", lambda: _is_gone(database, victim), timeout=HEALED_S)
+        await_that(
+            "six of six without the small disk",
+            lambda: is_whole_without(database.status(), victim),
+            timeout=HEALED_S,
+        )
         cluster.on(node, LARGE, path)
-
-
-def _is_gone(database: Database, victim: str) -> bool:
-    status = database.status()
-    return status["storage"] == "6/6" and victim not in {member["name"] for member in status["members"]}
