@@ -10,6 +10,7 @@ A member is replaced in two generations, one member at a time: g+1 is the joint 
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NewType
 
 Lsn = NewType("Lsn", int)  # byte position in the WAL
@@ -61,6 +62,7 @@ class VolumeConfig:
         """Order of configurations: the higher one is kept."""
         return (self.generation, self.revision)
 
+    @lru_cache(maxsize=16)  # noqa: B019 - values, and few: each refusal of a generation carries one
     def to_json(self) -> str:
         """Render for environment, ConfigMap and wire."""
         raw: dict[str, Any] = {
@@ -75,6 +77,7 @@ class VolumeConfig:
         return json.dumps(raw, separators=(",", ":"))
 
     @classmethod
+    @lru_cache(maxsize=16)
     def from_json(cls, text: str) -> "VolumeConfig":
         """Parse `to_json`; KeyError, TypeError or ValueError on anything else."""
         raw: dict[str, Any] = json.loads(text)

@@ -75,7 +75,7 @@ class Node:
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
-        self._in_step = False  # a finding of the reign that is promised: nothing said, nothing claimed
+        self._in_step: Lsn | None = None  # D that the promised reign named when all below it was here, at last queued
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
@@ -106,8 +106,11 @@ class Node:
 
     @property
     def catching_up(self) -> bool:
-        """Whether log may be missing here: nobody is in step until the reign's own word has shown it."""
-        return self._joining.active or not self._in_step
+        """Whether log may be missing on the disk: nobody is in step until the reign's own word has shown it."""
+        if self._joining.active or self._in_step is None:
+            return True
+        held = self._pipe.held
+        return held.flush < self._in_step or held.epoch != self._pipe.seen.epoch
 
     @property
     def feeding(self) -> bool:
@@ -271,7 +274,7 @@ class Node:
             self._joining.cancel()
             self._tenure.replace(state)
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
-            self._stream, self._in_step = 0, False
+            self._stream, self._in_step = 0, None
             self._beats.clear()
         self._tenure.heard_at = now
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
@@ -280,7 +283,7 @@ class Node:
         record = self._tenure.resign(resign, self._pipe.seen, joining=self._joining.active)
         if record is not None:
             self._pipe.add(record)
-            self._in_step = self._in_step and isinstance(record, Resigned)
+            self._in_step = self._in_step if isinstance(record, Resigned) else None
 
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""
@@ -328,10 +331,13 @@ class Node:
         if append.data and not self._store(conn, append):
             return
         self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
-        self._in_step = self._pipe.seen.epoch == append.epoch and append.durable <= self._pipe.seen.flush
+        if self._pipe.seen.epoch != append.epoch or append.durable > self._pipe.seen.flush:
+            self._in_step = None
+        elif self._in_step is None:
+            self._in_step = append.durable
         if not append.data and append.beat:
             self._ack(conn, append.beat)
-        if self._in_step and self._mark.epoch == append.epoch:
+        if self._in_step is not None and self._mark.epoch == append.epoch:
             self.steady.grant(conn, append.epoch, append.stream)
 
     def _store(self, conn: Conn, append: Append) -> bool:

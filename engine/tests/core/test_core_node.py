@@ -305,6 +305,26 @@ def test_a_member_that_comes_up_to_d_under_steady_data_is_in_step(member: Harnes
     assert not member.node.catching_up
 
 
+def test_a_member_is_in_step_once_what_shows_it_is_durable(member: Harness) -> None:
+    """The operator makes a joiner a member that says so: what is only queued, a crash would take back (seed 879)."""
+    member.ask(member.append(2, 1150, durable=1150))
+    member.give(member.append(2, 1100, b"x" * 50, durable=1150))
+    assert member.node.catching_up
+    member.give(member.append(2, 1150, b"x" * 50, durable=1180))
+    member.sync()
+    assert not member.node.catching_up, "D moves on before a slow disk does: not a reason to be out of step again"
+
+
+def test_a_member_is_in_step_once_the_entry_is_durable(member: Harness) -> None:
+    member.now += LEASE
+    member.promise(3, "b")
+    member.give(begin((*SECOND, m.Reign(epoch=Epoch(3), start=Lsn(1100)))))
+    member.give(member.append(3, 1100))
+    assert member.node.catching_up
+    member.sync()
+    assert not member.node.catching_up
+
+
 def test_a_half_loaded_image_claims_nothing() -> None:
     harness = Harness()
     harness.promise(2)

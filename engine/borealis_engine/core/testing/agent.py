@@ -256,5 +256,5 @@ class Agent:
             piece, self._unsent = self._unsent[:size], self._unsent[size:]
             writer.offer(writer.end, piece, self.clock.now)
             self._drain()
-        pause = random.choice((0.002, 0.02, 0.1))
+        pause = random.choice((0.002, 0.02, 0.1, 0.1))
         self._world.after(pause, self._work, life)

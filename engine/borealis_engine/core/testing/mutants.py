@@ -289,6 +289,10 @@ def _current_with_any_log(self: Node) -> bool:
     return self._joining.active
 
 
+def _current_with_what_is_queued(self: Node) -> bool:
+    return self._joining.active or self._in_step is None
+
+
 def _forget(self: Storage, config: VolumeConfig) -> None:
     if config.version > self.node.config.version:
         self.input(self.node.configure, config)
@@ -361,6 +365,10 @@ MUTANTS: Final = (
     Mutant(
         name="a joiner current with any log",
         patches=((Node, "catching_up", _Property(_current_with_any_log)),),
+    ),
+    Mutant(
+        name="a joiner current before its log is durable",
+        patches=((Node, "catching_up", _Property(_current_with_what_is_queued)),),
     ),
     Mutant(
         name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)

@@ -197,6 +197,20 @@ def _late_joiner(scene: Scene) -> None:
     world.at(NEVER, setattr, a, "busy", True)
 
 
+def _slow_joiner(scene: Scene) -> None:
+    """A is silent, so the joiner is told that nothing is missing while its slow disk still has it to write."""
+    world, (a, _) = scene.world, _calm(scene)
+
+    def begin() -> None:
+        _replace_first(scene)
+        scene.nodes[-1].slow = 0.2
+
+    a.busy = False
+    a.promote()
+    world.at(0.6, begin)
+    world.at(NEVER, setattr, a, "busy", True)
+
+
 def _empty_joiner(scene: Scene) -> None:
     """B finds the one that is replaced, three more, and a joiner that holds nothing yet."""
     world, (a, b) = scene.world, _calm(scene)
@@ -243,6 +257,7 @@ SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "restart": _restart,
     "old generation": _old_generation,
     "late joiner": _late_joiner,
+    "slow joiner": _slow_joiner,
     "empty joiner": _empty_joiner,
     "new three": _new_three,
     "two generations": _two_generations,

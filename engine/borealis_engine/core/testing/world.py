@@ -19,6 +19,7 @@ from borealis_engine.core.testing.violation import require
 
 LEASE: Final = 0.8  # seconds
 QUIET_S: Final = 12.0  # seconds in which the world must have recovered
+LOOK_S: Final = 0.1  # seconds between looks at whether it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +90,13 @@ class World:
             self.operator.settle()
             for agent in self.agents:
                 agent.promote()
-            world.run(world.now + 0.25)
+            world.run(world.now + LOOK_S)
         for agent in self.agents:
             agent.busy = False
         while not self._settled():
             require(world.now < deadline, "all nodes and readers become current", *self._ends(), self.operator.config)
             self.operator.settle()
-            world.run(world.now + 0.25)
+            world.run(world.now + LOOK_S)
         self.oracle.settle([node.disk for node in self._members()])
 
     def _reigning(self) -> bool:
