@@ -121,12 +121,8 @@ class Link:
     def _schedule(self, way: int, do: Callable[..., None], *args: object) -> None:
         network = self.network
         world = network.world
-        when, before = world.now + world.random.random() * 2 * network.delay, self._arrival[way]
-        if when < before:
-            when = before
-        if when < self.frozen_until:
-            when = self.frozen_until
-        self._arrival[way] = when
+        when = world.now + world.random.random() * 2 * network.delay
+        self._arrival[way] = when = max(when, self._arrival[way], self.frozen_until)
         world.at(when, do, *args)
 
     def _at_server(self, envelope: Envelope) -> None:
