@@ -151,7 +151,6 @@ _SIGNATURES: Final = {
     "lane_free": (None, _pointer),
     "lane_open": (None, _pointer, ctypes.POINTER(Terms)),
     "lane_close": (_int, _pointer, ctypes.POINTER(Deeds)),
-    "lane_forget": (None, _pointer),
     "lane_syncing": (_double, _pointer),
     "reign_new": (_pointer, _int, ctypes.POINTER(_double), _int),
     "reign_free": (None, _pointer),

@@ -6,13 +6,10 @@
    connection; it is acked only after it was written through, and not here once it was handed over. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,7 +24,6 @@
 #define PIECE (1 << 20)     /* bytes of log in a journal frame */
 #define POINT_EVERY (256 * 1024)
 
-#define BLOCK 4096          /* what is written past the page cache begins and ends at such offsets */
 #define GROUP_BYTES (1 << 20) /* a group takes no more appends from here on */
 #define BUFFER (GROUP_BYTES + PIECE + 2 * 65536)
 
@@ -51,23 +47,12 @@ struct lane {
   double since;             /* when the write that is out began */
   double bounds[LANE_BUCKETS];
   int buckets;
-  int direct;               /* a descriptor of the same file past the page cache; -1: there is none */
-  dev_t device;             /* of which file */
-  ino_t inode;
-  uint64_t tail;            /* offset behind the beginning of a block that `room` holds; 0: it holds none */
-  uint8_t *room;            /* aligned to BLOCK: the beginning of the block that the group goes on in, then the group */
-  uint8_t *buffer;          /* the group in there */
+  uint8_t buffer[BUFFER];
 };
 
 lane *lane_new(const double *bounds, int count) {
   lane *l = count < LANE_BUCKETS ? calloc(1, sizeof *l) : NULL;
   if (l == NULL) return NULL;
-  if (posix_memalign((void **)&l->room, BLOCK, BUFFER + 2 * BLOCK)) {
-    free(l);
-    return NULL;
-  }
-  l->buffer = l->room;
-  l->direct = -1;
   pthread_mutex_init(&l->lock, NULL);
   memcpy(l->bounds, bounds, (size_t)count * sizeof *bounds);
   l->buckets = count;
@@ -76,43 +61,12 @@ lane *lane_new(const double *bounds, int count) {
 
 void lane_free(lane *l) {
   pthread_mutex_destroy(&l->lock);
-  if (l->direct >= 0) close(l->direct);
-  free(l->room);
   free(l);
-}
-
-/* Make ready to write past the page cache; through it if the file cannot, or if readers want what is written at once.
-
-   The block that a group continues is written again with it: the same bytes at the same place, as a page cache does.
-   They are read once and kept. Under the lock, and with no group on its way. */
-static void choose_way(lane *l) {
-  struct stat is;
-  uint64_t begun = l->at.end % BLOCK;
-  l->buffer = l->room;
-  if (l->at.feeding || fstat(l->at.fd, &is)) return;
-  if (l->inode != is.st_ino || l->device != is.st_dev) {
-    char name[64];
-    if (l->direct >= 0) close(l->direct);
-    snprintf(name, sizeof name, "/proc/self/fd/%d", l->at.fd);
-    l->direct = open(name, O_RDWR | O_DIRECT | O_CLOEXEC);
-    l->inode = is.st_ino, l->device = is.st_dev, l->tail = 0;
-  }
-  if (l->direct < 0) return;
-  if (l->tail != l->at.end && pread(l->at.fd, l->room, begun, (off_t)(l->at.end - begun)) != (ssize_t)begun) return;
-  l->tail = l->at.end;
-  l->buffer = l->room + begun;
-}
-
-void lane_forget(lane *l) {
-  pthread_mutex_lock(&l->lock);
-  l->tail = 0;
-  pthread_mutex_unlock(&l->lock);
 }
 
 void lane_open(lane *l, const lane_terms *terms) {
   pthread_mutex_lock(&l->lock);
   l->at = *terms;
-  choose_way(l);
   l->open = 1;
   pthread_mutex_unlock(&l->lock);
 }
@@ -234,24 +188,6 @@ static int write_through(int fd, const uint8_t *data, size_t size, uint64_t offs
   return through || fdatasync(fd) == 0 ? 0 : errno;
 }
 
-/* Write the group's blocks past the page cache; 0 or errno. */
-static int write_direct(lane *l) {
-  const group *g = &l->group;
-  uint8_t *end = l->buffer + (g->end - g->offset);
-  size_t pad = (size_t)(-g->end % BLOCK), size = (size_t)(end - l->room) + pad;
-  memset(end, 0, pad);
-  return write_through(l->direct, l->room, size, g->offset - (uint64_t)(l->buffer - l->room));
-}
-
-/* Under the lock: keep the beginning of the block that the next group continues. */
-static void keep_tail(lane *l) {
-  const group *g = &l->group;
-  size_t begun = g->end % BLOCK;
-  memmove(l->room, l->buffer + (g->end - g->offset) - begun, begun);
-  l->buffer = l->room + begun;
-  l->tail = g->end;
-}
-
 /* Under the lock: the group is durable. */
 static void land(lane *l, double took) {
   const group *g = &l->group;
@@ -284,21 +220,17 @@ static int fly(lane *l, wire *w, int wait_ms, int *error) {
   uint64_t before = l->at.durable;
   double began = l->since, none = 0;
   STAMP("write", l->group.lsn + l->group.size);
-  int direct = l->direct >= 0 && !l->at.feeding && l->tail == l->group.offset;
-  size_t size = l->group.end - l->group.offset;
-  *error = direct ? write_direct(l) : write_through(l->at.fd, l->buffer, size, l->group.offset);
+  *error = write_through(l->at.fd, l->buffer, l->group.end - l->group.offset, l->group.offset);
   STAMP("synced", l->group.lsn + l->group.size);
   pthread_mutex_lock(&l->lock);
   __atomic_store(&l->since, &none, __ATOMIC_RELAXED);
   if (l->flying == 2 || *error) {
     l->open = 0;
-    l->tail = 0;
     if (l->flying == 2) l->flying = 0; /* else it stays, to be handed over: the node is lost */
     pthread_mutex_unlock(&l->lock);
     return LANE_HANDED;
   }
   land(l, monotonic() - began);
-  if (direct) keep_tail(l);
   lane_terms at = l->at;
   uint64_t beat = l->group.beat;
   pthread_mutex_unlock(&l->lock);

@@ -100,7 +100,6 @@ lane *lane_new(const double *bounds, int count);
 void lane_free(lane *l);
 void lane_open(lane *l, const lane_terms *terms);
 int lane_close(lane *l, lane_deeds *deeds);        /* 1 if there is anything in deeds */
-void lane_forget(lane *l);                         /* what stands before the end of the file may have changed */
 double lane_syncing(lane *l);                      /* since when a write is out, of CLOCK_MONOTONIC; 0: none is */
 /* Serve a connection until Python is needed: LANE_..., or WIRE_... if it is over. `aligned`: a frame begins next. */
 int lane_serve(lane *l, wire *w, uint64_t conn, int aligned, int wait_ms, int *error);

@@ -62,10 +62,6 @@ class Lane:
     ) -> None:
         self.release()
 
-    def forget(self) -> None:
-        """Tell the library that bytes before the journal's end may have changed: it keeps some of the last ones."""
-        self._library.lane_forget(self._lane)
-
     @property
     def syncing(self) -> float:
         """Since when the library waits for the disk, of time.monotonic; 0 if it does not."""

@@ -2,8 +2,7 @@
 
 Invariants: what went the short way is told to the core by the rules of `core.steady` before anything else touches
 the node; an append that was being written when it was taken back is finished here, as if it had gone the way of
-`Shell` from the start; and nothing is lent while a damaged file is mended: that writes through the page cache, which
-the library does not, into bytes that it may keep.
+`Shell` from the start; and nothing is lent while a damaged file is mended, which writes through the page cache.
 """
 
 import ctypes
@@ -163,4 +162,3 @@ class Lending:
         finally:
             with self.lane:
                 self._withheld = False
-                self.lane.forget()

@@ -45,10 +45,7 @@ class Tail(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:
-    """Where the next frame belongs: in which file, at which offset, up to which it may reach; the last batch.
-
-    The bytes of its last block behind a frame may be written with it, as zeros, as long as they lie below `limit`.
-    """
+    """Where the next frame belongs: in which file, at which offset, up to which it may reach; the last batch."""
 
     descriptor: int
     nonce: bytes
@@ -169,7 +166,7 @@ class Journal:
         last, descriptor = self._last, self._last.fileno()
         if self._failed or descriptor < 0:
             return None
-        limit = min(last.limit, self._sizes.file)
+        limit = min(last.filled, self._sizes.file)
         return Frontier(descriptor=descriptor, nonce=last.header.nonce, end=last.end, limit=limit, batch=self._batch)
 
     def advance(self, frames: Sequence[tuple[Lsn, int]], state: DurableState, *, end: int, batch: int) -> None:

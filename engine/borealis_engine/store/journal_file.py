@@ -1,15 +1,12 @@
 """One file of the journal: appended by one thread, filled with zeros ahead by another, read by any.
 
 Zeros are written ahead so that a sync of appended bytes finds the file's blocks allocated and its length unchanged:
-it then costs one device flush and no metadata. Invariants: zeros are never written over appended bytes (the lock
-and `filled`); and nothing but zeros shares a block with what is filled later, so that who writes below `limit` past the
-page cache never meets a page that the filling thread has there.
+it then costs one device flush and no metadata. Invariant: zeros are never written over appended bytes (the lock
+and `filled`).
 """
 
-import mmap
 import threading
 from collections.abc import Sequence
-from typing import Final
 
 from borealis_engine.store.disk import Buffer, Disk, File
 from borealis_engine.store.errors import DiskCorrupt, disk_errors
@@ -17,7 +14,6 @@ from borealis_engine.store.frames import FILE_HEADER, FileHeader, parse_header, 
 
 FOLDER = "journal"
 SUFFIX = ".log"
-BLOCK: Final = mmap.PAGESIZE  # bytes
 
 
 class JournalFile:
@@ -47,17 +43,11 @@ class JournalFile:
         self.end = offset + size
         return offset
 
-    @property
-    def limit(self) -> int:
-        """Where the last whole block ends of what is filled."""
-        return self.filled - self.filled % BLOCK
-
     def fill(self, size: int) -> None:
-        """Write and sync `size` zeros and up to a whole block behind what is filled, unless the file is sealed."""
+        """Write and sync `size` zeros behind what is filled, unless the file is sealed."""
         with self._lock:
             if self._sealed:
                 return
-            size += -(self.filled + size) % BLOCK
             self._file.write((bytes(size),), self.filled)
             self.filled += size
         self._file.sync()

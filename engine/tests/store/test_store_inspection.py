@@ -107,7 +107,7 @@ def test_a_flipped_bit_is_found_in_its_frame(number: int, where: float) -> None:
     disk = FakeDisk()
     filled(disk)
     name = names(disk)[number]
-    offset = FILE_HEADER + int((look(disk).files[number].end - FILE_HEADER) * where)
+    offset = int(disk.open(name).size() * where)
     frame, _ = broken_frame(disk, name, offset)
     last = look(disk).state
     disk.damage(name, offset)
