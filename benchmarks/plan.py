@@ -37,6 +37,7 @@ class Size:
     warm_s: float
     copy_mb: float  # in all rounds together
     gray_s: float  # of one measurement
+    repairs: int  # on an idle volume
     repair_mb: float
     repair_s: float  # of healthy commits, before and after
     kills: int
@@ -46,12 +47,12 @@ class Size:
 
 
 FULL: Final = Size(
-    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repair_mb=1000, repair_s=10, kills=10, probes=500,
-    commits=3000,
+    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=3, repair_mb=1000, repair_s=10, kills=10,
+    probes=500, commits=3000,
 )  # fmt: skip
 QUICK: Final = Size(
-    scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=1, repair_mb=100, repair_s=1, kills=2, probes=100,
-    commits=300, clients=(1, 16, 64),
+    scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=1, repairs=1, repair_mb=100, repair_s=1, kills=2,
+    probes=100, commits=300, clients=(1, 16, 64),
 )  # fmt: skip
 
 
@@ -122,7 +123,9 @@ class Plan:
                 gray.measure(cluster, commits, rounds=size.rounds, seconds=size.gray_s, say=self.say)
             )  # fmt: skip
         if "repair" in parts:
-            took = repair.measure(cluster, commits, megabytes=size.repair_mb, seconds=size.repair_s, say=self.say)
+            took = repair.measure(
+                cluster, commits, rounds=size.repairs, megabytes=size.repair_mb, seconds=size.repair_s, say=self.say
+            )
             found |= repair.summarise(took)
         return found
 

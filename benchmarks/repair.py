@@ -1,13 +1,14 @@
 """Repair: a member that was away while much was written comes back and catches up from its peers.
 
-Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. Once on an idle
-volume, where the rate is compared with a plain copy of as much journal between the same directories; and once while
-clients commit, whose latency is compared with that of healthy times. (A member that takes the place of another one
-pulls in the same way, and image 0 and the older log besides.)
+Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. In rounds on an
+idle volume, where the rate is compared with that of a plain copy of as much journal between the same directories right
+after it; and once while clients commit, whose latency is compared with that of healthy times. (A member that takes the
+place of another one pulls in the same way, and image 0 and the older log besides.)
 """
 
 import os
 import shutil
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,27 +49,36 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
-    """What two repairs took."""
+class Round:
+    """A repair on an idle volume, and the copy that it is compared with."""
 
-    idle: Return
-    loaded: Return  # while clients committed
+    repair: Return
     copied_mb_s: float
+
+    @property
+    def ratio(self) -> float:
+        """How much of the copy's rate the repair reached."""
+        return self.repair.rate / self.copied_mb_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What the repairs took."""
+
+    idle: list[Round]
+    loaded: Return  # while clients committed
     healthy_p99_ms: float
     repair_p99_ms: float
 
 
-def measure(cluster: Cluster, commits: Commits, *, megabytes: float, seconds: float, say: Say) -> Repair:
-    """Measure a repair of so much log on an idle volume, and one of a quarter while clients commit.
+def measure(cluster: Cluster, commits: Commits, *, rounds: int, megabytes: float, seconds: float, say: Say) -> Repair:
+    """Measure repairs of so much log on an idle volume, and one of a quarter while clients commit.
 
     Healthy commits for `seconds` before and after the latter.
     """
     settle(cluster)
     victim = choose(cluster)
-    idle = _await_return(victim.address, _sent_away(cluster, victim, megabytes, say))
-    say(f"{victim.name} caught {idle.megabytes:.0f} MB up in {idle.seconds:.1f} s")
-    settle(cluster)
-    copied = copy_journal(cluster, victim, round(idle.megabytes * bulk.MB))
+    idle = [_idle(cluster, victim, megabytes, say) for _ in range(rounds)]
     before = commits.run(seconds)
     on_at = _sent_away(cluster, victim, megabytes / LOADS, say)
     loaded, during = _under_load(commits, lambda: _await_return(victim.address, on_at))
@@ -78,10 +88,17 @@ def measure(cluster: Cluster, commits: Commits, *, megabytes: float, seconds: fl
     return Repair(
         idle=idle,
         loaded=loaded,
-        copied_mb_s=copied,
         healthy_p99_ms=percentile([*before, *after], 0.99),
         repair_p99_ms=percentile(during, 0.99),
     )
+
+
+def _idle(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> Round:
+    repair = _await_return(victim.address, _sent_away(cluster, victim, megabytes, say))
+    settle(cluster)
+    done = Round(repair=repair, copied_mb_s=copy_journal(cluster, victim, round(repair.megabytes * bulk.MB)))
+    say(f"{victim.name} caught {repair.megabytes:.0f} MB up in {repair.seconds:.1f} s: {done.ratio:.2f} of a copy")
+    return done
 
 
 def _sent_away(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> float:
@@ -176,14 +193,17 @@ def _copy(source: Path, target: Path) -> int:
 
 
 def summarise(repair: Repair) -> dict[str, float]:
-    """Give what goes into the results."""
+    """Give what goes into the results: medians of the rounds."""
+    ratios, repairs = [each.ratio for each in repair.idle], [each.repair for each in repair.idle]
     return {
-        "repair.vs_copy": round(repair.idle.rate / repair.copied_mb_s, 3),
+        "repair.vs_copy": round(statistics.median(ratios), 3),
+        "repair.vs_copy.min": round(min(ratios), 3),
+        "repair.vs_copy.max": round(max(ratios), 3),
         "repair.commit_p99_ratio": round(repair.repair_p99_ms / repair.healthy_p99_ms, 3),
-        "repair.mb": round(repair.idle.megabytes),
-        "repair.mb_s": round(repair.idle.rate, 1),
-        "repair.copy_mb_s": round(repair.copied_mb_s, 1),
-        "repair.until_current_s": round(repair.idle.away_s, 2),
+        "repair.mb": round(statistics.median(each.megabytes for each in repairs)),
+        "repair.mb_s": round(statistics.median(each.rate for each in repairs), 1),
+        "repair.copy_mb_s": round(statistics.median(each.copied_mb_s for each in repair.idle), 1),
+        "repair.until_current_s": round(statistics.median(each.away_s for each in repairs), 2),
         "repair.loaded.mb": round(repair.loaded.megabytes),
         "repair.loaded.mb_s": round(repair.loaded.rate, 1),
         "repair.healthy.p99_ms": round(repair.healthy_p99_ms, 3),

@@ -14,7 +14,7 @@ from benchmarks import bulk, failover, gray, machine, members, pgbench, repair, 
 from benchmarks.members import Member, Standing
 from benchmarks.pgbench import Measured
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.repair import Repair, Return
+from benchmarks.repair import Repair, Return, Round
 from benchmarks.tpcb import Sample
 
 WANTED = (
@@ -183,16 +183,17 @@ def test_ailing_rounds_become_ratios_to_the_healthy_ones() -> None:
 
 
 def test_a_repair_becomes_rates_and_ratios() -> None:
+    idle = Return(megabytes=100, seconds=2, away_s=3)
     told = repair.summarise(
         Repair(
-            idle=Return(megabytes=100, seconds=2, away_s=3),
+            idle=[Round(repair=idle, copied_mb_s=copied) for copied in (200, 50, 100)],
             loaded=Return(megabytes=25, seconds=2.5, away_s=4),
-            copied_mb_s=200,
             healthy_p99_ms=4,
             repair_p99_ms=8,
         )
     )
-    assert (told["repair.vs_copy"], told["repair.mb_s"], told["repair.commit_p99_ratio"]) == (0.25, 50, 2)
+    assert (told["repair.vs_copy"], told["repair.mb_s"], told["repair.commit_p99_ratio"]) == (0.5, 50, 2)
+    assert (told["repair.vs_copy.min"], told["repair.vs_copy.max"], told["repair.copy_mb_s"]) == (0.25, 1, 100)
     assert (told["repair.loaded.mb_s"], told["repair.until_current_s"]) == (10, 3)
 
 
