@@ -9,7 +9,7 @@ from typing import Final
 
 from borealis_engine.contract.volume import Generation
 from borealis_engine.core.journal import Entered
-from borealis_engine.core.messages import Ack, Append, Begin, Message, Promise, Solicit
+from borealis_engine.core.messages import Ack, Append, Begin, GetImage, Message, Promise, PutImage, Solicit
 from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.scene import Scene
@@ -171,6 +171,24 @@ def _old_generation(scene: Scene) -> None:
     a.promote()
 
 
+def _other_image(scene: Scene) -> None:
+    """Two nodes hold A's image, B's reign has another; they hear its D long before they have that, and readers ask."""
+    world, (a, b), nodes = scene.world, _calm(scene), scene.nodes
+    apart = _cut(scene, b, nodes[4:])
+    scene.network.blocked |= {(f"reader-{i}", node.name) for i in range(2) for node in nodes[:4]}
+
+    def late(link: Link, message: Message) -> float:
+        if isinstance(message, PutImage) and link.client is a and link.server in nodes[:4]:
+            return NEVER
+        return 3.0 if isinstance(message, GetImage) else 0
+
+    scene.network.late = late
+    a.promote()
+    world.at(0.8, a.crash)
+    world.at(0.9, b.promote)
+    world.at(2.4, scene.network.blocked.difference_update, apart)
+
+
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +274,7 @@ SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "longer log": _longer_log,
     "restart": _restart,
     "old generation": _old_generation,
+    "other image": _other_image,
     "late joiner": _late_joiner,
     "slow joiner": _slow_joiner,
     "empty joiner": _empty_joiner,
