@@ -34,7 +34,7 @@ test: setup  ## everything but kind: check, 3,000 simulated schedules, real Post
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory sim SEEDS=3000
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
+	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 SEEDS ?= 2000
 sim: setup  ## simulated schedules of the log protocol and their oracle (SEEDS=2000; SEED=n shows one; WITHOUT=3-5,9 UNTIL=2)

@@ -3,110 +3,29 @@
 from dataclasses import replace
 
 import pytest
-from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
 from borealis_engine.core.effects import (
     Conn,
     ImageExtent,
     LoadImage,
-    NodeEffect,
     OutOfService,
     Persist,
     Pull,
     PullImage,
-    Send,
     ServeFeed,
     ServeLog,
     Truncated,
 )
-from borealis_engine.core.journal import EMPTY, DurableState, Logged
-from borealis_engine.core.node import Node
+from borealis_engine.core.journal import Logged
 
-CONFIG = VolumeConfig(
-    cluster_uid="u",
-    generation=Generation(3),
-    revision=1,
-    sealed=True,
-    members=tuple(Member(id=MemberId(f"m{i}"), name=f"n{i}", zone="z", address="") for i in range(6)),
-)
-EXTENT = ImageExtent(start=Lsn(1000), end=Lsn(1100))
-PREFIX = m.Reign(epoch=Epoch(1), start=Lsn(1000), image="img")
-SECOND = (PREFIX, m.Reign(epoch=Epoch(2), start=Lsn(1100)))
-LEASE = 4.0
-
-
-class Harness:
-    """A node, a disk that syncs when told to, and what came out."""
-
-    def __init__(self, durable: DurableState = EMPTY, *, images: dict[str, ImageExtent] | None = None) -> None:
-        self.now = 100.0
-        self.images = {"img": EXTENT} if images is None else images
-        self.boot(durable)
-
-    def boot(self, durable: DurableState) -> None:
-        self.node = Node(
-            member=MemberId("m0"), config=CONFIG, durable=durable, images=self.images, lease=LEASE, now=self.now
-        )
-        self.persist: Persist | None = None
-
-    def give(self, message: m.Message, *, conn: int = 1, generation: int = 3, to: str = "m0") -> list[NodeEffect]:
-        envelope = m.Envelope(generation=Generation(generation), sender="s", recipient=to, message=message)
-        self.node.receive(Conn(conn), envelope, self.now)
-        return self.drain()
-
-    def drain(self) -> list[NodeEffect]:
-        effects = self.node.effects()
-        for effect in effects:
-            if isinstance(effect, Persist):
-                assert self.persist is None
-                self.persist = effect
-        return effects
-
-    def sync(self) -> list[NodeEffect]:
-        out: list[NodeEffect] = []
-        while self.persist is not None:
-            token, self.persist = self.persist.token, None
-            self.node.persisted(token)
-            out += self.drain()
-        return out
-
-    def ask(self, message: m.Message, *, conn: int = 1) -> list[m.Message]:
-        return sent(self.give(message, conn=conn) + self.sync())
-
-    def promise(self, epoch: int, owner: str = "a") -> m.Promise:
-        [answer] = self.ask(m.Solicit(epoch=Epoch(epoch), owner=owner))
-        assert isinstance(answer, m.Promise)
-        return answer
-
-    def append(self, epoch: int, lsn: int, data: bytes = b"", *, durable: int = 0, stream: int = 1) -> m.Append:
-        return m.Append(epoch=Epoch(epoch), stream=stream, lsn=Lsn(lsn), durable=Lsn(durable), data=data, beat=7)
-
-
-def sent(effects: list[NodeEffect]) -> list[m.Message]:
-    return [e.message for e in effects if isinstance(e, Send)]
-
-
-def reason(answers: list[m.Message]) -> m.Reason:
-    [answer] = answers
-    assert isinstance(answer, m.Refused)
-    return answer.reason
-
-
-def begin(history: m.History, **more: object) -> m.Begin:
-    return replace(m.Begin(epoch=history[-1].epoch, history=history, donor=""), **more)  # type: ignore[arg-type]
+from .harness import CONFIG, LEASE, PREFIX, SECOND, Harness, begin, entered, reason, sent
 
 
 @pytest.fixture
 def member() -> Harness:
     """A node that holds the entry of epoch 2, which begins at 1100."""
-    harness = Harness()
-    assert harness.promise(2).granted
-    [load] = [e for e in harness.give(begin(SECOND)) if isinstance(e, LoadImage)]
-    assert (load.start, load.upto) == (1000, 1100)
-    harness.node.pulled(load.token, Lsn(1000), bytes(100), harness.now)
-    answers = sent(harness.drain() + harness.sync())
-    assert answers == [m.Begun(epoch=Epoch(2), flush=Lsn(1100))]
-    return harness
+    return entered()
 
 
 def test_a_promise_is_answered_when_it_is_durable() -> None:
@@ -271,58 +190,6 @@ def test_a_begin_of_an_older_connection_does_not_take_the_place_of_the_newer_one
     assert reason(member.ask(begin(third, donor="m5", stream=1))) is m.Reason.STALE
     member.node.pulled(pull.token, Lsn(1100), b"p" * 60, member.now)
     assert sent(member.drain() + member.sync()) == [m.Begun(epoch=Epoch(3), flush=Lsn(1160))]
-
-
-def test_current_is_what_the_reign_has_shown(member: Harness) -> None:
-    member.ask(member.append(2, 1100, durable=1100))
-    assert not member.node.catching_up
-    member.boot(member.node.durable)
-    assert member.node.catching_up, "a restarted node cannot know what it missed"
-    member.ask(member.append(2, 1100, b"x", durable=1100))
-    assert not member.node.catching_up
-    member.now += LEASE
-    assert member.promise(3, "b").granted
-    assert member.node.catching_up, "the reign that goes on without this node says nothing to it"
-    member.ask(m.Resign(epoch=Epoch(3), owner="b", void=True))
-    assert member.node.catching_up
-    member.ask(member.append(2, 1101, durable=1101))
-    assert not member.node.catching_up
-
-
-def test_a_heartbeat_without_the_entry_shows_nothing() -> None:
-    harness = Harness()
-    harness.promise(2)
-    harness.ask(harness.append(2, 0))
-    assert harness.node.catching_up
-
-
-def test_a_member_that_comes_up_to_d_under_steady_data_is_in_step(member: Harness) -> None:
-    member.ask(member.append(2, 1150, durable=1150))
-    assert member.node.catching_up
-    member.ask(member.append(2, 1100, b"x" * 40, durable=1150))
-    assert member.node.catching_up
-    member.ask(member.append(2, 1140, b"x" * 20, durable=1150))
-    assert not member.node.catching_up
-
-
-def test_a_member_is_in_step_once_what_shows_it_is_durable(member: Harness) -> None:
-    """The operator makes a joiner a member that says so: what is only queued, a crash would take back (seed 879)."""
-    member.ask(member.append(2, 1150, durable=1150))
-    member.give(member.append(2, 1100, b"x" * 50, durable=1150))
-    assert member.node.catching_up
-    member.give(member.append(2, 1150, b"x" * 50, durable=1180))
-    member.sync()
-    assert not member.node.catching_up, "D moves on before a slow disk does: not a reason to be out of step again"
-
-
-def test_a_member_is_in_step_once_the_entry_is_durable(member: Harness) -> None:
-    member.now += LEASE
-    member.promise(3, "b")
-    member.give(begin((*SECOND, m.Reign(epoch=Epoch(3), start=Lsn(1100)))))
-    member.give(member.append(3, 1100))
-    assert member.node.catching_up
-    member.sync()
-    assert not member.node.catching_up
 
 
 def test_a_half_loaded_image_claims_nothing() -> None:

@@ -11,7 +11,7 @@ from borealis_engine.core.node import Node
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from .test_core_node import CONFIG, EXTENT, LEASE, SECOND, begin
+from .harness import CONFIG, EXTENT, LEASE, SECOND, begin
 
 
 class Walker:
