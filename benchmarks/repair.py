@@ -24,7 +24,7 @@ from benchmarks.gray import Commits, settle
 from benchmarks.members import Member, Standing, ask
 from benchmarks.pgbench import percentile
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.tpcb import Say
+from benchmarks.tpcb import Say, spread
 
 LIMIT_S: Final = 300.0
 POLL_S: Final = 0.05
@@ -49,23 +49,11 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """A repair on an idle volume, and the copy that it is compared with."""
-
-    repair: Return
-    copied_mb_s: float
-
-    @property
-    def ratio(self) -> float:
-        """How much of the copy's rate the repair reached."""
-        return self.repair.rate / self.copied_mb_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
     """What the repairs took."""
 
-    idle: list[Round]
+    idle: list[Return]
+    copied_mb_s: list[float]  # right after each of those
     loaded: Return  # while clients committed
     healthy_p99_ms: float
     repair_p99_ms: float
@@ -78,7 +66,7 @@ def measure(cluster: Cluster, commits: Commits, *, rounds: int, megabytes: float
     """
     settle(cluster)
     victim = choose(cluster)
-    idle = [_idle(cluster, victim, megabytes, say) for _ in range(rounds)]
+    idle, copied = zip(*(_idle(cluster, victim, megabytes, say) for _ in range(rounds)), strict=True)
     before = commits.run(seconds)
     on_at = _sent_away(cluster, victim, megabytes / LOADS, say)
     loaded, during = _under_load(commits, lambda: _await_return(victim.address, on_at))
@@ -86,19 +74,21 @@ def measure(cluster: Cluster, commits: Commits, *, rounds: int, megabytes: float
     settle(cluster)
     after = commits.run(seconds)
     return Repair(
-        idle=idle,
+        idle=list(idle),
+        copied_mb_s=list(copied),
         loaded=loaded,
         healthy_p99_ms=percentile([*before, *after], 0.99),
         repair_p99_ms=percentile(during, 0.99),
     )
 
 
-def _idle(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> Round:
-    repair = _await_return(victim.address, _sent_away(cluster, victim, megabytes, say))
+def _idle(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> tuple[Return, float]:
+    """Repair so much, then copy as much; give MB/s of the copy too."""
+    idle = _await_return(victim.address, _sent_away(cluster, victim, megabytes, say))
     settle(cluster)
-    done = Round(repair=repair, copied_mb_s=copy_journal(cluster, victim, round(repair.megabytes * bulk.MB)))
-    say(f"{victim.name} caught {repair.megabytes:.0f} MB up in {repair.seconds:.1f} s: {done.ratio:.2f} of a copy")
-    return done
+    copied = copy_journal(cluster, victim, round(idle.megabytes * bulk.MB))
+    say(f"{victim.name} caught {idle.megabytes:.0f} MB up in {idle.seconds:.1f} s: {idle.rate / copied:.2f} of a copy")
+    return idle, copied
 
 
 def _sent_away(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> float:
@@ -194,16 +184,14 @@ def _copy(source: Path, target: Path) -> int:
 
 def summarise(repair: Repair) -> dict[str, float]:
     """Give what goes into the results: medians of the rounds."""
-    ratios, repairs = [each.ratio for each in repair.idle], [each.repair for each in repair.idle]
+    rates = [each.rate for each in repair.idle]
     return {
-        "repair.vs_copy": round(statistics.median(ratios), 3),
-        "repair.vs_copy.min": round(min(ratios), 3),
-        "repair.vs_copy.max": round(max(ratios), 3),
+        **spread("repair.vs_copy", rates, repair.copied_mb_s),
         "repair.commit_p99_ratio": round(repair.repair_p99_ms / repair.healthy_p99_ms, 3),
-        "repair.mb": round(statistics.median(each.megabytes for each in repairs)),
-        "repair.mb_s": round(statistics.median(each.rate for each in repairs), 1),
-        "repair.copy_mb_s": round(statistics.median(each.copied_mb_s for each in repair.idle), 1),
-        "repair.until_current_s": round(statistics.median(each.away_s for each in repairs), 2),
+        "repair.mb": round(statistics.median(each.megabytes for each in repair.idle)),
+        "repair.mb_s": round(statistics.median(rates), 1),
+        "repair.copy_mb_s": round(statistics.median(repair.copied_mb_s), 1),
+        "repair.until_current_s": round(statistics.median(each.away_s for each in repair.idle), 2),
         "repair.loaded.mb": round(repair.loaded.megabytes),
         "repair.loaded.mb_s": round(repair.loaded.rate, 1),
         "repair.healthy.p99_ms": round(repair.healthy_p99_ms, 3),

@@ -27,9 +27,7 @@ OTHERS: Final = (
     ("gray.healthy.p99_ms", "healthy: p99, ms"),
     ("repair.mb", "repair on an idle volume: log that a member missed, MB"),
     ("repair.mb_s", "it catches up with, MB/s"),
-    ("repair.vs_copy", "the same / a plain copy of as much journal, median of the rounds"),
-    ("repair.vs_copy.min", "the smallest of them"),
-    ("repair.vs_copy.max", "the largest"),
+    ("repair.vs_copy", "the same / a plain copy of as much journal"),
     ("repair.until_current_s", "from its node's power until it is current, s"),
     ("repair.loaded.mb_s", "repair while four clients commit: it catches up with, MB/s"),
     ("repair.commit_p99_ratio", "p99 of commits during that repair / healthy"),
@@ -113,8 +111,9 @@ def copy(results: Results) -> str:
 
 
 def others(results: Results) -> str:
-    """Render single figures."""
-    return table(("what", "figure"), [(title, _figure(results, key)) for key, title in OTHERS if key in results])
+    """Render single figures, and ratios with their spread."""
+    shown = {key: _ratio if f"{key}.min" in results else _figure for key, _ in OTHERS}
+    return table(("what", "figure"), [(title, shown[key](results, key)) for key, title in OTHERS if key in results])
 
 
 def _clients(count: int) -> str:

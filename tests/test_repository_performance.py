@@ -14,7 +14,7 @@ from benchmarks import bulk, failover, gray, machine, members, pgbench, repair, 
 from benchmarks.members import Member, Standing
 from benchmarks.pgbench import Measured
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.repair import Repair, Return, Round
+from benchmarks.repair import Repair, Return
 from benchmarks.tpcb import Sample
 
 WANTED = (
@@ -186,7 +186,8 @@ def test_a_repair_becomes_rates_and_ratios() -> None:
     idle = Return(megabytes=100, seconds=2, away_s=3)
     told = repair.summarise(
         Repair(
-            idle=[Round(repair=idle, copied_mb_s=copied) for copied in (200, 50, 100)],
+            idle=[idle] * 3,
+            copied_mb_s=[200, 50, 100],
             loaded=Return(megabytes=25, seconds=2.5, away_s=4),
             healthy_p99_ms=4,
             repair_p99_ms=8,

@@ -4,14 +4,7 @@ from dataclasses import replace
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
-from borealis_engine.core.effects import (
-    Conn,
-    ImageExtent,
-    LoadImage,
-    NodeEffect,
-    Persist,
-    Send,
-)
+from borealis_engine.core.effects import Conn, ImageExtent, NodeEffect, Persist, Send
 from borealis_engine.core.journal import EMPTY, DurableState
 from borealis_engine.core.node import Node
 
@@ -87,15 +80,3 @@ def reason(answers: list[m.Message]) -> m.Reason:
 
 def begin(history: m.History, **more: object) -> m.Begin:
     return replace(m.Begin(epoch=history[-1].epoch, history=history, donor=""), **more)  # type: ignore[arg-type]
-
-
-def entered() -> Harness:
-    """A node that holds the entry of epoch 2, which begins at 1100."""
-    harness = Harness()
-    assert harness.promise(2).granted
-    [load] = [e for e in harness.give(begin(SECOND)) if isinstance(e, LoadImage)]
-    assert (load.start, load.upto) == (1000, 1100)
-    harness.node.pulled(load.token, Lsn(1000), bytes(100), harness.now)
-    answers = sent(harness.drain() + harness.sync())
-    assert answers == [m.Begun(epoch=Epoch(2), flush=Lsn(1100))]
-    return harness

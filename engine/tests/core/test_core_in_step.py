@@ -1,16 +1,9 @@
 """When a node may say that it is current: what the operator believes before it makes a joiner a member."""
 
-import pytest
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core import messages as m
 
-from .harness import LEASE, SECOND, Harness, begin, entered
-
-
-@pytest.fixture
-def member() -> Harness:
-    """A node that holds the entry of epoch 2, which begins at 1100."""
-    return entered()
+from .harness import LEASE, SECOND, Harness, begin
 
 
 def test_current_is_what_the_reign_has_shown(member: Harness) -> None:

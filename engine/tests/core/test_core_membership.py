@@ -13,7 +13,7 @@ from borealis_engine.core.sourcing import LANES, Sourcing, donors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from . import test_core_node as nodes
+from . import harness as nodes
 from . import test_core_writer as writers
 
 NEW = Member(id=MemberId("m6"), name="m6", zone="z", address="")
@@ -243,9 +243,6 @@ def test_a_joiner_made_a_member_before_it_holds_the_log_is_out_of_service() -> N
     given_up.configure(GIVEN_UP)
     assert given_up.retired
     assert given_up.unfit
-
-
-member = nodes.member
 
 
 def test_acks_of_the_short_way_end_with_the_generation(member: nodes.Harness) -> None:

@@ -19,13 +19,7 @@ from borealis_engine.core.effects import (
 )
 from borealis_engine.core.journal import Logged
 
-from .harness import CONFIG, LEASE, PREFIX, SECOND, Harness, begin, entered, reason, sent
-
-
-@pytest.fixture
-def member() -> Harness:
-    """A node that holds the entry of epoch 2, which begins at 1100."""
-    return entered()
+from .harness import CONFIG, LEASE, PREFIX, SECOND, Harness, begin, reason, sent
 
 
 def test_a_promise_is_answered_when_it_is_durable() -> None:
