@@ -86,16 +86,22 @@ def walk(read: ReadAt, nonce: bytes, start: int, end: int, batch: int) -> Iterat
             at = stop
 
 
-def border_at(read: ReadAt, nonce: bytes, start: int, end: int) -> Border | None:
-    """Give the border before the whole frame at `start`; None if there is none."""
-    batch = None
+def border_at(read: ReadAt, nonce: bytes, start: int, end: int, last: Border | None) -> Border | None:
+    """Give the border before the whole frame at `start`; None if there is none.
+
+    `last` is the border at `end`, None if that is not known: records that move no log stand where that does.
+    """
+    batch, at, following = None, start, 0
     for frame in scan(read, nonce, start, end, window=STEP):
         batch = frame.batch if batch is None else batch
         if frame.kind == LOGGED:
             return Border(batch, frame.lsn)
         if frame.kind == ENTERED:
-            break
-    return None if batch is None else Border(batch, None)
+            return Border(batch, None)
+        at, following = frame.end, frame.batch + frame.last
+    if batch is None:
+        return None
+    return Border(batch, last.lsn if last is not None and (at, following) == (end, last.batch) else None)
 
 
 def readings(data: bytes, nonce: bytes, here: Border, there: Border) -> tuple[Reading, ...]:

@@ -227,20 +227,21 @@ class _Walk:
         if offset == gap.end:
             return True
         behind = gap.end < source.end
-        there = border_at(source.read, source.header.nonce, gap.end, source.end) if behind else self._there
+        there, nonce = self._there, source.header.nonce
+        if behind:
+            there = border_at(source.read, nonce, gap.end, source.end, there)
         here = Border(self._batch, self._seen.flush)
         if there is None or (not behind and there == here):
             return False  # torn, or nothing but what was filled ahead
-        found = readings(source.read(gap.end - offset, offset), source.header.nonce, here, there)
+        found = readings(source.read(gap.end - offset, offset), nonce, here, there)
         if not found:
             kind = DiskCorrupt if behind else Unsettled
             raise kind(
                 f"damage at {offset} of journal file {number}: no proof that no promise or history is lost with it"
             )
         upto = Lsn(found[0][-1].lsn + found[0][-1].length)
-        nonce, lsn = source.header.nonce, self._seen.flush
         self._open.append(
-            Hole(file=number, nonce=nonce, offset=offset, end=gap.end, lsn=lsn, upto=upto, readings=found)
+            Hole(file=number, nonce=nonce, offset=offset, end=gap.end, lsn=self._seen.flush, upto=upto, readings=found)
         )
         self._seen = self._seen.extended(upto - self._seen.flush)
         if there.batch > self._batch:

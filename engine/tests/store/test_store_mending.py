@@ -9,7 +9,7 @@ from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.journal import Committed, Entered, Logged, Promised
 from borealis_engine.core.messages import Reign
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogDamaged
-from borealis_engine.store.frames import FILE_HEADER, FRAME, parse_header, scan
+from borealis_engine.store.frames import FILE_HEADER, FRAME, parse_header, render_frame, scan
 from borealis_engine.store.holes import Hole, Piece, fill
 from borealis_engine.store.journal import Journal, Sizes
 from borealis_engine.store.journal_file import file_name
@@ -67,17 +67,32 @@ def log_for(hole: Hole, model: Model, live: Lsn) -> bytes:
     return model.log[hole.lsn - at : live - at].ljust(hole.upto - hole.lsn, b"\0")
 
 
-def mend(disk: FakeDisk, found: Survey, model: Model, live: Callable[[Hole], Lsn]) -> None:
+def rotten_checksum(hole: Hole, log: bytes) -> bool:
+    """Say whether a head that is left has another checksum than the frame that stood there."""
+    for lost in hole.readings[0]:
+        payload = log[lost.lsn - hole.lsn :][: lost.length]
+        head, _ = render_frame(hole.nonce, kind=LOGGED, last=lost.last, batch=lost.batch, lsn=lost.lsn, payload=payload)
+        if lost.crc not in (None, FRAME.unpack(head)[1]):
+            return True
+    return False
+
+
+def mend(disk: FakeDisk, found: Survey, model: Model, live: Callable[[Hole], Lsn]) -> bool:
+    """Mend what was found; False if a place is refused, which only a checksum that is rotten itself excuses."""
     pieces = {number: list[Piece]() for number in {each.file for each in (*found.known, *found.holes)}}
     for known in found.known:
         pieces[known.file].append(known.piece)
     for hole in found.holes:
         upto = live(hole)
-        data = fill(hole, log_for(hole, model, upto), live=upto, same=True)
-        assert data is not None
+        log = log_for(hole, model, upto)
+        data = fill(hole, log, live=upto, same=True)
+        if data is None:
+            assert rotten_checksum(hole, log)
+            return False
         pieces[hole.file].extend(data)
     for number, belong in pieces.items():
         put(disk.open(file_name(number)), belong)
+    return True
 
 
 def mend_closed(disk: FakeDisk, model: Model) -> bool:
@@ -87,8 +102,7 @@ def mend_closed(disk: FakeDisk, model: Model) -> bool:
     except DiskCorrupt:
         return False
     assert found.state == model.state
-    mend(disk, found, model, lambda hole: found.index.live(hole.file, hole.offset, hole.lsn, hole.upto))
-    return True
+    return mend(disk, found, model, lambda hole: found.index.live(hole.file, hole.offset, hole.lsn, hole.upto))
 
 
 def whole_log(journal: Journal) -> bytes:
@@ -134,9 +148,7 @@ def test_a_crash_while_mending_leaves_what_can_be_mended(seed: int, kind: str, c
     chance, disk = random.Random(seed), FakeDisk()
     journal, model = written(disk, chance, 60, log_only=True)
     damage(disk, chance, journal, kind)
-    try:
-        survey_disk(disk, MEMBER)
-    except DiskCorrupt:
+    if not mend_closed(disk.crash(random.Random(seed)), model):
         return
     for cut in cuts:
         disk.cut_after = disk.operations + cut
@@ -151,6 +163,7 @@ def test_a_crash_while_mending_leaves_what_can_be_mended(seed: int, kind: str, c
 
 
 @settings(max_examples=80, deadline=None)
+@example(seed=358015, kind="bit")  # the checksum in a head is what rots, and only a promise follows
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
 def test_an_open_journal_is_mended_while_it_goes_on(seed: int, kind: str) -> None:
     chance, disk = random.Random(seed), FakeDisk()
@@ -169,7 +182,8 @@ def test_an_open_journal_is_mended_while_it_goes_on(seed: int, kind: str) -> Non
         records = random_batch(model.state, chance)
         journal.append(records)
         model = model.after(records)
-        mend(disk, found, model, journal.live)
+        if not mend(disk, found, model, journal.live):
+            return
         for hole in found.holes:
             journal.recut(hole)
         list(check_file(file))
@@ -205,6 +219,19 @@ def test_a_promise_that_is_damaged_is_never_guessed() -> None:
     for look in (lambda: survey_disk(disk, MEMBER), lambda: survey_journal(journal, 1)):
         with pytest.raises(DiskCorrupt, match="no promise or history"):
             look()
+
+
+def test_a_checksum_that_is_rotten_itself_is_mended_where_the_sizes_prove_the_rest() -> None:
+    disk = FakeDisk()
+    journal, model, name = one_file(disk)
+    _, start, end = frames_of(disk, name)[-2]  # the last one of log, which a D follows
+    disk.damage(name, start + 4)
+    (hole,) = survey_journal(journal, 1).holes
+    assert (hole.offset, hole.end) == (start, end)
+    assert mend(disk, survey_journal(journal, 1), model, journal.live)
+    assert survey_journal(journal, 1).damaged == 0
+    disk.damage(name, start + 4)
+    assert not mend_closed(disk, model)  # where a journal ends that is not open, nobody says
 
 
 def test_bytes_of_another_log_are_not_taken() -> None:
