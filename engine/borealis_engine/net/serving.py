@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import Conn, ServeFeed, ServeImage, ServeLog
 from borealis_engine.core.messages import Feed, ImageData, LogData
-from borealis_engine.net.pace import Pace
+from borealis_engine.net.pace import PIECE, Pace
 from borealis_engine.net.stream import Stream
 from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogDamaged, LogUnknown, StoreError
 
 if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
 
-PIECE: Final = 256 << 10
 FEED_SILENCE_S: Final = 1.0  # an empty Feed says that the node lives
 
 
@@ -75,15 +74,15 @@ class Serving:
         else:
             self._shell.fail(error)
 
-    def _read(self, start: Lsn, upto: Lsn) -> bytes:
+    def _read(self, start: Lsn, upto: Lsn, limit: int) -> bytes:
         if self._shell.store is None:
             raise LogUnknown("no disk")
-        return self._shell.store.journal.read(start, upto, limit=PIECE) if start < upto else b""
+        return self._shell.store.journal.read(start, upto, limit=limit) if start < upto else b""
 
     def _log(self, effect: ServeLog, stream: Stream) -> None:
         at, upto, node = effect.start, effect.upto, self._shell.node
         while stream.open:
-            data = self._read(at, upto)
+            data = self._read(at, upto, self._pace.piece)
             with self._shell.lock:
                 served, flush = node.serves(effect.epoch), node.durable.flush
             if not served:
@@ -102,7 +101,7 @@ class Serving:
         while stream.open:
             with shell.lock:
                 cuts, sent, upto = shell.cuts, max(sent, node.durable.start), node.readable
-            data = self._read(sent, upto)
+            data = self._read(sent, upto, PIECE)
             with shell.lock:
                 history = node.feed_history
                 if node.unfit:
