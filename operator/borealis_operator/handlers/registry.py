@@ -17,7 +17,7 @@ from borealis_operator.kube.credentials import find_credentials
 from borealis_operator.kube.port import Kube
 from borealis_operator.reconcile.kicks import Kicks
 from borealis_operator.reconcile.metrics import CLUSTERS
-from borealis_operator.reconcile.orphans import tend_orphaned_instance
+from borealis_operator.reconcile.orphans import tend_orphaned_instance, until_said
 from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
 from borealis_operator.reconcile.snapshots import tend_orphan
@@ -108,25 +108,19 @@ def _wire_children(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
         kopf.on.event(*resource, registry=registry, labels={LABEL_MANAGED: MANAGER})(child)
 
     @kopf.on.event(GROUP, VERSION, "dbinstances", registry=registry)
-    async def instance(event: kopf.RawEvent, namespace: str | None, body: kopf.Body, **_: Any) -> None:
+    async def instance(event: kopf.RawEvent, namespace: str | None, name: str, body: kopf.Body, **_: Any) -> None:
         key = ClusterKey(namespace=namespace or "", name=str(section(body, "spec").get("clusterName", "")))
         wiring.kicks.kick(key)
         if event["type"] == "DELETED" or wiring.kicks.expects(key):
             return
-        try:
-            await tend_orphaned_instance(wiring.kube, dict(body), now=time.time())
-        except KubeError as error:
-            log.warning("status of a DBInstance: %s", error)
+        await until_said(f"DBInstance {name}", lambda: tend_orphaned_instance(wiring.kube, dict(body), now=time.time()))
 
 
 def _wire_snapshots(registry: kopf.OperatorRegistry, wiring: Wiring) -> None:
     @kopf.on.event(GROUP, VERSION, "snapshots", registry=registry)
-    async def snapshot(event: kopf.RawEvent, namespace: str | None, body: kopf.Body, **_: Any) -> None:
-        name = str(section(body, "spec").get("clusterName", ""))
-        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=name))
+    async def snapshot(event: kopf.RawEvent, namespace: str | None, name: str, body: kopf.Body, **_: Any) -> None:
+        cluster = str(section(body, "spec").get("clusterName", ""))
+        wiring.kicks.kick(ClusterKey(namespace=namespace or "", name=cluster))
         if event["type"] == "DELETED":
             return
-        try:
-            await tend_orphan(wiring.kube, dict(body), now=time.time())
-        except KubeError as error:
-            log.warning("status of a Snapshot: %s", error)
+        await until_said(f"Snapshot {name}", lambda: tend_orphan(wiring.kube, dict(body), now=time.time()))

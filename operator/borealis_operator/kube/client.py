@@ -50,6 +50,14 @@ class ApiServer:
         """Close all connections."""
         await self._api.close()
 
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Give the plural names of the kinds that discovery knows in a group; none if it does not know that."""
+        try:
+            answer = await self._call("GET", f"/apis/{group}/{version}")
+        except NotFound:
+            return frozenset()
+        return frozenset(str(resource["name"]) for resource in answer.get("resources") or ())
+
     async def get(self, kind: str, namespace: str, name: str) -> Object:
         """Give one object."""
         return await self._call("GET", KINDS[kind].path(namespace, name))

@@ -11,16 +11,19 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import kopf
 
 from borealis_operator.api.catalogue import ENV_ENGINE_IMAGES, Catalogue, parse_catalogue
 from borealis_operator.api.classes import ENV_INSTANCE_CLASSES, parse_classes
 from borealis_operator.api.cluster import ClusterKey
-from borealis_operator.api.errors import KubeError, NotFound, OperatorError
+from borealis_operator.api.errors import KubeError, OperatorError
+from borealis_operator.api.names import GROUP, VERSION
 from borealis_operator.handlers.registry import Wiring, make_registry
 from borealis_operator.handlers.settings import make_settings
 from borealis_operator.kube.client import ApiServer, connect
+from borealis_operator.kube.kinds import KINDS
 from borealis_operator.kube.lease import Lease
 from borealis_operator.main.health import Health
 from borealis_operator.main.logs import set_up_logs
@@ -31,6 +34,9 @@ from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
 
 log = logging.getLogger(__name__)
+
+POLL_S: Final = 1.0
+OWN: Final = frozenset(kind.plural for kind in KINDS.values() if kind.group == GROUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +128,24 @@ async def serve(options: Options, catalogue: Catalogue) -> None:
 
 
 async def wait_for_api(api: ApiServer, options: Options) -> None:
-    """Wait until the API server serves DBClusters; say once why it takes so long."""
+    """Wait until the API server serves all of our kinds; say once why it takes so long.
+
+    Kopf looks once, when it starts, which kinds there are: one that came later would never be watched.
+    """
     namespace, told = options.namespaces[0] if options.namespaces else "", ""
     while True:
         try:
-            await api.list("DBCluster", namespace)
-            return
-        except NotFound:
-            reason = "the API server knows no DBClusters yet; apply the CRDs"
+            missing = sorted(OWN - await api.served(GROUP, VERSION))
+            if not missing:
+                await api.list("DBCluster", namespace)
+                return
+            reason = f"the API server knows no {', '.join(missing)} yet; apply the CRDs"
         except KubeError as error:
             reason = f"the API server does not answer yet: {error}"
         if reason != told:
             log.warning("%s", reason)
         told = reason
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(POLL_S)
 
 
 async def lead(options: Options, catalogue: Catalogue, api: ApiServer, health: Health) -> None:

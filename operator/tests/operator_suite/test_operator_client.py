@@ -129,3 +129,14 @@ async def test_without_credentials_it_says_what_to_set(tmp_path: Path, monkeypat
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(KubeError, match="set KUBECONFIG"):
         await connect()
+
+
+async def test_discovery_names_what_is_served(api: ApiServer, server: Server) -> None:
+    server.answer = json.dumps({"resources": [{"name": "dbclusters"}, {"name": "dbclusters/status"}]}).encode()
+    assert await api.served("borealis.dev", "v1alpha1") == {"dbclusters", "dbclusters/status"}
+    assert server.told[0][:2] == ("GET", "/apis/borealis.dev/v1alpha1")
+    server.status, server.answer = 404, b"404 page not found"
+    assert await api.served("borealis.dev", "v1alpha1") == frozenset()
+    server.status = 503
+    with pytest.raises(KubeDown):
+        await api.served("borealis.dev", "v1alpha1")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from borealis_operator.api.catalogue import Catalogue
 from borealis_operator.api.classes import Resources
-from borealis_operator.reconcile.orphans import tend_orphaned_instance
+from borealis_operator.api.errors import KubeDown
+from borealis_operator.reconcile.orphans import AGAIN_S, tend_orphaned_instance, until_said
 from borealis_operator.render.resources import ANNOTATION_RESOURCES, bears, describe_resources
 
 from .conftest import KEY, Stage
@@ -254,6 +255,27 @@ async def test_an_instance_without_a_cluster_says_so_until_there_is_one(stage: S
     stage.declare({"readers": 0})
     await stage.settle()
     assert conditions(stage, "early")["Ready"]["reason"] == "Available"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_the_api_does_not_take_is_said_again_unless_there_is_nobody_left(stage: Stage, gone: bool) -> None:
+    add(stage, "early")
+    live, pauses = stage.kube.objects["DBInstance", KEY.namespace, "early"], list[float]()
+
+    def refuse(*_: str) -> None:
+        raise KubeDown("the API server is away")
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            stage.kube.on_write = lambda *_: None
+            if gone:
+                del stage.kube.objects["DBInstance", KEY.namespace, "early"]
+
+    stage.kube.on_write = refuse
+    await until_said("early", lambda: tend_orphaned_instance(stage.kube, live, now=stage.now), sleep=sleep)
+    assert pauses == [AGAIN_S, 2 * AGAIN_S, 4 * AGAIN_S]
+    assert gone or conditions(stage, "early")["Ready"]["reason"] == "ClusterMissing"
 
 
 async def test_an_instance_whose_cluster_exists_is_left_to_its_passes(running: Stage) -> None:
