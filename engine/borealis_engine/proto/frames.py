@@ -91,31 +91,35 @@ def parse_append(frame: bytes, generation: int, recipient: str) -> tuple[Epoch, 
 class Decoder:
     """Takes the bytes of one connection as they come and gives whole envelopes in order."""
 
-    __slots__ = ("_buffer", "_wanted")
+    __slots__ = ("_have", "_pieces", "_wanted")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._pieces = list[bytes]()  # of a frame that is not whole: joined once, when it is
+        self._have = 0  # bytes in them
         self._wanted = HEADER_SIZE  # no frame can be whole before so many bytes are there
 
     @property
     def pending(self) -> int:
         """Bytes of a frame that is not whole yet: not 0 at the end of a connection means a torn frame."""
-        return len(self._buffer)
+        return self._have
 
     def receive_data(self, data: Buffer) -> list[Envelope]:
         """Give the envelopes that `data` completed; ProtocolError ends the connection's use."""
-        if not self._buffer and (envelope := _parse_ack(data)) is not None:
+        if not self._have and (envelope := _parse_ack(data)) is not None:
             return [envelope]
-        self._buffer += data
-        if len(self._buffer) < self._wanted:
+        self._pieces.append(bytes(data))
+        self._have += len(data)
+        if self._have < self._wanted:
             return []
+        whole = b"".join(self._pieces)
         envelopes: list[Envelope] = []
         at = 0
-        with memoryview(self._buffer) as view:
+        with memoryview(whole) as view:
             while (size := self._frame_size(view, at)) is not None:
                 envelopes.append(_decode(view[at : at + size]))
                 at += size
-        del self._buffer[:at]
+        rest = whole[at:]
+        self._pieces, self._have = [rest] if rest else [], len(rest)
         return envelopes
 
     def _frame_size(self, view: memoryview, at: int) -> int | None:

@@ -4,11 +4,11 @@ It counts writes and can fail at any of them, so that "a second pass writes noth
 converges" are questions that it answers.
 """
 
-import copy
 import itertools
+import marshal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from borealis_operator.api.errors import AlreadyExists, Conflict, NotFound
 from borealis_operator.kube.kinds import KINDS
@@ -16,6 +16,12 @@ from borealis_operator.kube.port import Object
 from borealis_operator.plan.facts import Manifest
 
 Key = tuple[str, str, str]  # kind, namespace, name
+T = TypeVar("T")
+
+
+def copied(value: T) -> T:
+    """Give a copy that shares nothing; plain data alone goes through, several times as fast as by copy.deepcopy."""
+    return cast(T, marshal.loads(marshal.dumps(cast(Any, value))))
 
 
 class Crash(BaseException):
@@ -34,13 +40,13 @@ class FakeKube:
 
     async def get(self, kind: str, namespace: str, name: str) -> Object:
         """Give one object."""
-        return copy.deepcopy(self._live(kind, namespace, name))
+        return copied(self._live(kind, namespace, name))
 
     async def list(self, kind: str, namespace: str, *, selector: str = "") -> list[Object]:
         """Give all objects of a namespace (empty: of all) whose labels match."""
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
         return [
-            copy.deepcopy(o)
+            copied(o)
             for (k, ns, _), o in sorted(self.objects.items())
             if k == kind and namespace in ("", ns) and wanted.items() <= (o["metadata"].get("labels") or {}).items()
         ]
@@ -85,7 +91,7 @@ class FakeKube:
     def put(self, manifest: Manifest) -> Object:
         """Store an object without counting a write."""
         version = str(next(self._versions))
-        stored = copy.deepcopy(dict(manifest))
+        stored = copied(dict(manifest))
         metadata = stored["metadata"]
         if "spec" in stored and self.objects.get(_key(stored), {}).get("spec") != stored["spec"]:
             metadata["generation"] = int(metadata.get("generation", 0)) + 1
@@ -94,7 +100,7 @@ class FakeKube:
         metadata.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
         metadata["resourceVersion"] = version
         self.objects[_key(stored)] = stored
-        return copy.deepcopy(stored)
+        return copied(stored)
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """Remove an object and all that it owns, without counting a write."""
@@ -122,7 +128,7 @@ class FakeKube:
 def merge(live: Any, change: Any) -> Any:
     """Merge as RFC 7386 does."""
     if not isinstance(change, dict):
-        return copy.deepcopy(change)
+        return copied(change)
     result = dict(live) if isinstance(live, dict) else {}
     for key, value in change.items():
         if value is None:
