@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from borealis_engine.store import direct
+from borealis_engine.store import direct as past_cache
 from borealis_engine.store.direct import PAGE, Direct, write_all
 
-Buffer: TypeAlias = direct.Buffer
+Buffer: TypeAlias = past_cache.Buffer
 
 _IOV_MAX = 512
 _JOIN_BELOW = 64 * 1024
-DIRECT_FROM = 512 * 1024  # bytes written through at once that go past the page cache: more than any commit's
+DIRECT_FROM = 512 * 1024  # bytes written through at once that go past the page cache: far more than a commit
 
 
 class File(Protocol):

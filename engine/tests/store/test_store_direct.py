@@ -4,7 +4,6 @@ import errno
 import os
 import random
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,55 +57,49 @@ def test_only_much_goes_past_the_cache(tmp_path: Path, past: Opened) -> None:
     assert len(past) == 1
 
 
-def refuse_open(path: str, flag: int, mode: int = 0o777, *, real: Callable[..., int] = os.open) -> int:
-    if flag & os.O_DIRECT:
-        raise OSError(errno.EINVAL, "Invalid argument")
-    return real(path, flag, mode)
-
-
-def refuse_pages(fd: int, data: memoryview, offset: int, *, real: Callable[..., int] = os.pwrite) -> int:
-    if direct(fd):
-        raise OSError(errno.EINVAL, "Invalid argument")
-    return real(fd, data, offset)
-
-
 def direct(fd: int) -> bool:
     """Say whether a descriptor is past the cache."""
     flags = next(line for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if line.startswith("flags"))
     return bool(int(flags.split()[1], 8) & os.O_DIRECT)
 
 
-@pytest.mark.parametrize(("call", "refusal"), [("open", refuse_open), ("pwrite", refuse_pages)])
+def refuse(monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> list[int]:
+    """Have opening past the cache, or writing there, fail; give a list that grows with each refusal."""
+    real_open, real_write, refusals = os.open, os.pwrite, list[int]()
+
+    def fail() -> None:
+        refusals.append(code)
+        raise OSError(code, os.strerror(code))
+
+    def open_(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            fail()
+        return real_open(path, flags, mode)
+
+    def write(fd: int, data: memoryview, offset: int) -> int:
+        if direct(fd):
+            fail()
+        return real_write(fd, data, offset)
+
+    monkeypatch.setattr(os, call, open_ if call == "open" else write)
+    return refusals
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite"])
 def test_a_file_system_that_cannot_is_asked_once_and_written_as_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, refusal: Callable[..., int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    data, refused = random.Random(1).randbytes(DIRECT_FROM + 999), 0
-
-    def counted(*args: object) -> int:
-        nonlocal refused
-        try:
-            return refusal(*args)
-        except OSError:
-            refused += 1
-            raise
-
-    monkeypatch.setattr(os, call, counted)
+    data, refusals = random.Random(1).randbytes(DIRECT_FROM + 999), refuse(monkeypatch, call, errno.EINVAL)
     file = RealDisk(tmp_path).create("x")
     for n in range(3):
         file.write_through((data,), n * len(data) + 7)
     assert file.read(4 * len(data), 7) == data * 3
-    assert refused == 1
+    assert len(refusals) == 1
 
 
-def test_any_other_failure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.pwrite
-
-    def fail(fd: int, data: memoryview, offset: int) -> int:
-        if direct(fd):
-            raise OSError(errno.EIO, "Input/output error")
-        return real(fd, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", fail)
+@pytest.mark.parametrize("call", ["open", "pwrite"])
+def test_any_other_failure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    refuse(monkeypatch, call, errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
         RealDisk(tmp_path).create("x").write_through((bytes(DIRECT_FROM),), 0)
 

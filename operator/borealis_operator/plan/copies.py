@@ -79,7 +79,7 @@ def heard_members(facts: Facts) -> int:
 
 def good_states(facts: Facts) -> tuple[StorageState, ...]:
     """An empty member lacks nothing until the first writer has written."""
-    begun = facts.cluster.status.epoch or facts.writer  # who was found writing costs more to ask
+    begun = facts.cluster.status.epoch or facts.writer  # the writer is looked for among all pods
     return (StorageState.CURRENT,) if begun else (StorageState.EMPTY, StorageState.CURRENT)
 
 
