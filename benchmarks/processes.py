@@ -90,7 +90,7 @@ def _spawn(
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,
-        process_group=0,  # Ctrl-C reaches the run alone, which ends its children in order
+        start_new_session=True,  # Ctrl-C reaches the run alone; and each is scheduled as if alone, as local mode's are
         preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call of prctl, which takes no locks)
     )
 

@@ -1,6 +1,4 @@
 /* The agent's side of a commit: one append to many members in one call, and the acks without a look by Python. */
-#include <sys/socket.h>
-
 #include "frame.h"
 #include "native.h"
 
@@ -20,8 +18,10 @@ void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t 
     put64(head + FRAME + 32, copies[i].beat);
     uint32_t crc = borealis_crc32c(head + FRAME, APPEND_HEAD - FRAME, borealis_crc32c(head, HEADER, 0));
     put32(head + HEADER, borealis_crc32c(data, size, crc));
-    copies[i].result = wire_send(copies[i].to, head, APPEND_HEAD, data, size, MSG_DONTWAIT, -1);
+    copies[i].result = wire_put(copies[i].to, head, APPEND_HEAD, data, size);
   }
+  for (int i = 0; i < count; i++) /* only now: between sends, OpenSSL would find the caches full of the kernel's */
+    if (copies[i].result == 1) copies[i].result = wire_flush(copies[i].to);
 }
 
 static int parse(const uint8_t *data, size_t have, const uint8_t *member, fan_ack *ack) {

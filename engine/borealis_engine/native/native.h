@@ -31,6 +31,7 @@ wire *wire_new(void *context, int fd, int server);
 void wire_free(wire *w);
 int wire_handshake(wire *w);                       /* 1 done, else WIRE_... */
 int wire_peer(wire *w, uint8_t *der, int capacity); /* the peer's certificate; its size, 0 if there is none */
+int wire_put(wire *w, const void *head, size_t head_size, const void *data, size_t size); /* encrypt, for wire_flush */
 int wire_send(wire *w, const void *head, size_t head_size, const void *data, size_t size, int flags, int wait_ms);
 long wire_pending(wire *w);                        /* bytes that wire_send or wire_flush left behind */
 int wire_flush(wire *w);

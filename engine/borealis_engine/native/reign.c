@@ -24,8 +24,9 @@
 #define ENOUGH (128 * 1024)    /* bytes that wait for nothing but room: postgres.logwriter */
 #define IN_FLIGHT (8 << 20)    /* bytes sent to a member and not acked: core.reign */
 #define QUORUM 4
-#define SINGLES 2              /* postgres.gathering, like the next two */
+#define SINGLES 2              /* postgres.gathering, like the next four */
 #define FLIGHTS 3
+#define FEW 2
 #define HOLD_S 0.005
 #define SHARE 0.1
 #define BEAT_S 0.005           /* appends within so long share a beat: its time is that of the first of them */
@@ -58,7 +59,7 @@ static void ring(int bell) {
 /* --- gathering, as postgres.gathering does it: seconds to wait for company, less than 0 for "until something lands" */
 static double hold(const reign_state *at, double now) {
   if (at->under_way && (at->left > 1 || at->under_way >= SINGLES)) return -1;
-  if (at->waiting >= at->left + (at->crowded && at->left ? (at->left - 1) / 2 : 0)) return 0;
+  if (at->waiting >= (at->crowded && at->left > FEW ? 2 * at->left : at->left)) return 0;
   return at->until > now ? at->until - now : 0;
 }
 

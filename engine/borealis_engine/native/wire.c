@@ -185,8 +185,27 @@ static int encrypt(wire *w, const void *data, size_t size) {
   return SSL_write_ex(w->ssl, data, size, &written) == 1 && written == size ? 1 : fail_ssl(w);
 }
 
-int wire_send(wire *w, const void *head, size_t head_size, const void *data, size_t size, int flags, int wait_ms) {
+/* Encrypt head and data behind what has not left yet, under the lock. */
+static int put(wire *w, const void *head, size_t head_size, const void *data, size_t size) {
   uint8_t joined[JOIN_BELOW];
+  if (w->fd < 0) return fail(w, "closed");
+  if (head_size + size > sizeof joined) {
+    int done = encrypt(w, head, head_size);
+    return done == 1 ? encrypt(w, data, size) : done;
+  }
+  memcpy(joined, head, head_size);
+  if (size) memcpy(joined + head_size, data, size);
+  return encrypt(w, joined, head_size + size);
+}
+
+int wire_put(wire *w, const void *head, size_t head_size, const void *data, size_t size) {
+  pthread_mutex_lock(&w->lock);
+  int done = put(w, head, head_size, data, size);
+  pthread_mutex_unlock(&w->lock);
+  return done;
+}
+
+int wire_send(wire *w, const void *head, size_t head_size, const void *data, size_t size, int flags, int wait_ms) {
   if (wait_ms < 0) {
     pthread_mutex_lock(&w->lock);
   } else { /* behind a bulk answer on the same connection */
@@ -197,15 +216,7 @@ int wire_send(wire *w, const void *head, size_t head_size, const void *data, siz
     if (until.tv_nsec >= 1000000000L) until.tv_sec++, until.tv_nsec -= 1000000000L;
     if (pthread_mutex_timedlock(&w->lock, &until)) return WIRE_LATER;
   }
-  int done = w->fd < 0 ? fail(w, "closed") : 1;
-  if (done == 1 && head_size + size <= sizeof joined) {
-    memcpy(joined, head, head_size);
-    if (size) memcpy(joined + head_size, data, size);
-    done = encrypt(w, joined, head_size + size);
-  } else if (done == 1) {
-    done = encrypt(w, head, head_size);
-    if (done == 1) done = encrypt(w, data, size);
-  }
+  int done = put(w, head, head_size, data, size);
   if (done == 1) done = drain(w, flags);
   pthread_mutex_unlock(&w->lock);
   return done;
@@ -274,6 +285,7 @@ static long decrypt(wire *w) {
       return fail_ssl(w);
     }
     w->have += got;
+    if (w->at == w->got && !SSL_has_pending(w->ssl)) break; /* to ask once more would cost as much as a record */
   }
   if (w->unsent && drain(w, MSG_DONTWAIT) == WIRE_FAILED) return WIRE_FAILED;
   return (long)(w->have - before);

@@ -3,9 +3,9 @@
 Each piece of log costs six storage nodes a write and a flush, so commits of many clients had better share one. What
 comes while a piece is under way gathers. When that has landed it goes on gathering until as many wait as left with the
 piece before: those that it released are on their way back, and two groups of about half the clients take turns. On a
-crowded machine (postgres.crowd) it goes on until half as many more wait, for processors are short there and waiting
-takes none. It ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left,
-and one has come.
+crowded machine (postgres.crowd) it goes on until twice as many wait, for processors are short there and waiting takes
+none. It ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left, and one
+has come.
 """
 
 from collections import deque
@@ -19,6 +19,7 @@ from borealis_engine.contract.volume import Lsn
 HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
 FLIGHTS: Final = 3  # and the same in flights
 SINGLES: Final = 2  # pieces of one commit each that may be under way together: two or three clients need not take turns
+FEW: Final = 2  # that left together do not wait for more than came back, however crowded
 SHARE: Final = 0.1  # of the latest flight in the mean
 
 
@@ -68,5 +69,5 @@ class Gathering:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""
         if self._under_way and (self._left > 1 or len(self._under_way) >= SINGLES):
             return None
-        company = self._left + (max(0, self._left - 1) // 2 if self._crowded() else 0)
+        company = self._left * 2 if self._left > FEW and self._crowded() else self._left
         return 0.0 if self._waiting >= company else max(0.0, self._until - now)

@@ -185,8 +185,8 @@ def test_a_stall_of_the_volume_does_not_make_commits_wait_for_long() -> None:
     assert gathering.hold(30.001 + HOLD_S) == 0.0
 
 
-@pytest.mark.parametrize(("left", "quiet", "crowded"), [(1, 1, 1), (2, 2, 2), (3, 3, 4), (8, 8, 11)])
-def test_on_a_crowded_machine_half_as_many_more_are_waited_for(left: int, quiet: int, crowded: int) -> None:
+@pytest.mark.parametrize(("left", "quiet", "crowded"), [(1, 1, 1), (2, 2, 2), (3, 3, 6), (8, 8, 16)])
+def test_on_a_crowded_machine_twice_as_many_are_waited_for(left: int, quiet: int, crowded: int) -> None:
     for machine, company in ((False, quiet), (True, crowded)):
         gathering = Gathering(lambda machine=machine: machine)  # type: ignore[misc]
         for _ in range(left):
