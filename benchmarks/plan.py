@@ -47,7 +47,7 @@ class Size:
 
 
 FULL: Final = Size(
-    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=3, repair_mb=1000, repair_s=10, kills=10,
+    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=5, repair_mb=1000, repair_s=10, kills=10,
     probes=500, commits=3000,
 )  # fmt: skip
 QUICK: Final = Size(

@@ -11,8 +11,8 @@ from typing import Final
 
 from borealis_engine.contract.volume import Lsn, MemberId, VolumeConfig
 
-PIECE: Final = 1024 * 1024  # bytes asked of one donor at once
-AHEAD: Final = 8 * 1024 * 1024  # bytes asked for and not given to the node yet
+PIECE: Final = 4 << 20  # bytes asked of one donor at once: it waits for the next question after each
+AHEAD: Final = 16 << 20  # bytes asked for and not given to the node yet
 LANES: Final = 3  # donors asked at once
 
 

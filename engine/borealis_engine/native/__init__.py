@@ -139,7 +139,8 @@ _SIGNATURES: Final = {
     "wire_pending": (_long, _pointer),
     "wire_flush": (_int, _pointer),
     "wire_receive": (_int, _pointer),
-    "wire_move": (_size, _pointer, _pointer, _size),
+    "wire_bytes": (_pointer, _pointer, ctypes.POINTER(_size)),
+    "wire_take": (None, _pointer, _size),
     "wire_error": (_text, _pointer),
     "wire_finish": (None, _pointer),
     "fan_append": (

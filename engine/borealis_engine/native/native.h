@@ -38,7 +38,6 @@ int wire_flush(wire *w);
 int wire_receive(wire *w);                         /* > 0: bytes came; they stand behind those that are there */
 uint8_t *wire_bytes(wire *w, size_t *size);        /* what has come and was not taken */
 void wire_take(wire *w, size_t size);              /* forget the first of them */
-size_t wire_move(wire *w, void *to, size_t capacity); /* copy the first of them and forget those */
 const char *wire_error(wire *w);
 void wire_finish(wire *w);                         /* the socket is about to be closed */
 

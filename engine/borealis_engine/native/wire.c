@@ -315,13 +315,6 @@ void wire_take(wire *w, size_t size) {
   if (w->have == 0) w->first = 0;
 }
 
-size_t wire_move(wire *w, void *to, size_t capacity) {
-  size_t size = w->have < capacity ? w->have : capacity;
-  memcpy(to, w->plain + w->first, size);
-  wire_take(w, size);
-  return size;
-}
-
 void wire_finish(wire *w) {
   pthread_mutex_lock(&w->lock);
   __atomic_store_n(&w->fd, -1, __ATOMIC_RELAXED);

@@ -52,6 +52,7 @@ from borealis_engine.net.tls import Tls
 from borealis_engine.net.uploads import Uploads
 from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.frames import parse_append
+from borealis_engine.store.disk import DIRECT_FROM
 from borealis_engine.store.errors import StoreError
 from borealis_engine.store.member import Store
 
@@ -289,7 +290,8 @@ class Shell:
             work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
-        self.fill_ahead()
+        if size < DIRECT_FROM:  # else more comes, and zeros in the page cache would have to be written out before it
+            self.fill_ahead()
         return work
 
     def _sync(self, conn: Conn | None, size: int, write: Callable[P, None], *args: P.args, **named: P.kwargs) -> bool:

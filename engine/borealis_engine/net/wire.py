@@ -55,8 +55,6 @@ class Wire:
         self.pointer = contexts.library.wire_new(context, sock.fileno(), int(server))
         if not self.pointer:
             raise MemoryError("no memory for a connection")
-        self._chunk = ctypes.create_string_buffer(CHUNK)
-        self._view = memoryview(self._chunk)
 
     def __del__(self) -> None:
         if pointer := getattr(self, "pointer", None):
@@ -85,8 +83,12 @@ class Wire:
 
     def take(self) -> bytes:
         """Give bytes that have come, CHUNK at most."""
-        size = self.library.wire_move(self.pointer, self._chunk, CHUNK)
-        return bytes(self._view[:size])
+        size = ctypes.c_size_t()
+        first = self.library.wire_bytes(self.pointer, ctypes.byref(size))
+        some = min(size.value, CHUNK)
+        data = ctypes.string_at(first, some)
+        self.library.wire_take(self.pointer, some)
+        return data
 
     def send(self, buffers: list[Buffer], flags: int, wait_ms: int = FOREVER) -> int:
         """Send one frame of one or two buffers: 1, or native.LATER or FAILED."""
