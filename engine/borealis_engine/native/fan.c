@@ -2,6 +2,8 @@
 #include "frame.h"
 #include "native.h"
 
+#define SMALL (16 * 1024) /* bytes of log that are encrypted for all before any is sent: a send fills the caches anew */
+
 void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t *sender, uint64_t epoch, uint64_t lsn,
                 uint64_t durable, const void *data, size_t size) {
   uint8_t head[APPEND_HEAD] = MAGIC;
@@ -19,8 +21,9 @@ void fan_append(fan_copy *copies, int count, uint32_t generation, const uint8_t 
     uint32_t crc = borealis_crc32c(head + FRAME, APPEND_HEAD - FRAME, borealis_crc32c(head, HEADER, 0));
     put32(head + HEADER, borealis_crc32c(data, size, crc));
     copies[i].result = wire_put(copies[i].to, head, APPEND_HEAD, data, size);
+    if (size > SMALL && copies[i].result == 1) copies[i].result = wire_flush(copies[i].to);
   }
-  for (int i = 0; i < count; i++) /* only now: between sends, OpenSSL would find the caches full of the kernel's */
+  for (int i = 0; i < count && size <= SMALL; i++)
     if (copies[i].result == 1) copies[i].result = wire_flush(copies[i].to);
 }
 
