@@ -113,7 +113,7 @@ class ReignState(ctypes.Structure):
         ("turn", ctypes.c_uint64),
         ("beats_at", ctypes.c_double * REIGN_BEATS),
         ("left_at", ctypes.c_double * REIGN_UNDER_WAY),
-        *((name, ctypes.c_double) for name in ("flight", "until", "seconds", "announce_at")),
+        *((name, ctypes.c_double) for name in ("most", "flight", "until", "seconds", "announce_at")),
         *((name, ctypes.c_int32) for name in ("postgres", "postgres_code")),
         ("generation", ctypes.c_uint32),
         ("sender", Identity),

@@ -138,7 +138,7 @@ typedef struct {
   uint64_t bytes, counts[REIGN_BUCKETS]; /* postgres.latency, since it was lent */
   uint64_t turn;            /* the library's own */
   double beats_at[REIGN_BEATS], left_at[REIGN_UNDER_WAY];
-  double flight, until, seconds, announce_at; /* announce_at: 0 if D is no news */
+  double most, flight, until, seconds, announce_at; /* announce_at: 0 if D is no news */
   int32_t postgres, postgres_code; /* its socket; out: REIGN_... */
   uint32_t generation;
   uint8_t sender[16];

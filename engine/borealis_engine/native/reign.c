@@ -26,7 +26,7 @@
 #define QUORUM 4
 #define SINGLES 2              /* postgres.gathering, like the next four */
 #define FLIGHTS 3
-#define FEW 2
+#define FADE 0.99
 #define HOLD_S 0.005
 #define SHARE 0.1
 #define BEAT_S 0.005           /* appends within so long share a beat: its time is that of the first of them */
@@ -59,7 +59,9 @@ static void ring(int bell) {
 /* --- gathering, as postgres.gathering does it: seconds to wait for company, less than 0 for "until something lands" */
 static double hold(const reign_state *at, double now) {
   if (at->under_way && (at->left > 1 || at->under_way >= SINGLES)) return -1;
-  if (at->waiting >= (at->crowded && at->left > FEW ? 2 * at->left : at->left)) return 0;
+  double company = (double)at->left, more = 2 * company < at->most ? 2 * company : at->most;
+  if (at->crowded && more > company) company = more;
+  if ((double)at->waiting >= company) return 0;
   return at->until > now ? at->until - now : 0;
 }
 
@@ -124,6 +126,8 @@ static double pass_on(reign *r, double now) {
     uint64_t leaving = size < room ? size : room;
     STAMP("offered", at->offered + leaving);
     at->ends[at->under_way] = at->offered + leaving, at->left_at[at->under_way++] = now;
+    double waiting = (double)at->waiting, faded = FADE * at->most;
+    at->most = waiting > faded ? waiting : faded;
     at->left = at->waiting, at->waiting = 0;
     at->bytes += leaving;
     at->announce_at = 0; /* D rides */

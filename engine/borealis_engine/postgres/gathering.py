@@ -4,8 +4,8 @@ Each piece of log costs six storage nodes a write and a flush, so commits of man
 comes while a piece is under way gathers. When that has landed it goes on gathering until as many wait as left with the
 piece before: those that it released are on their way back, and two groups of about half the clients take turns. On a
 crowded machine (postgres.crowd) it goes on until twice as many wait, for processors are short there and waiting takes
-none. It ends after three of a piece's usual flights, at most HOLD_S. A lone client waits for nobody: one left, and one
-has come.
+none; but not for more than lately left together, for there may be no more clients. It ends after three of a piece's
+usual flights, at most HOLD_S. A lone client waits for nobody: one left, and one has come.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from borealis_engine.contract.volume import Lsn
 HOLD_S: Final = 0.005  # seconds that log waits for company at most, with nothing under way
 FLIGHTS: Final = 3  # and the same in flights
 SINGLES: Final = 2  # pieces of one commit each that may be under way together: two or three clients need not take turns
-FEW: Final = 2  # that left together do not wait for more than came back, however crowded
+FADE: Final = 0.99  # of the most that left together is believed after one more piece
 SHARE: Final = 0.1  # of the latest flight in the mean
 
 
@@ -32,6 +32,7 @@ class Gathering:
         self._under_way: deque[tuple[Lsn, float]] = deque()  # (end, left at)
         self._waiting = 0  # pieces that came since the last one left
         self._left = 0  # pieces that left with it
+        self._most = 0.0  # that left together, lately
         self._flight = 0.0  # mean seconds until a piece is durable
         self._until = 0.0
 
@@ -42,6 +43,7 @@ class Gathering:
     def left(self, end: Lsn, now: float) -> None:
         """All that waits left as one piece that ends at `end`."""
         self._under_way.append((end, now))
+        self._most = max(self._waiting, FADE * self._most)
         self._left, self._waiting = self._waiting, 0
 
     def landed(self, durable: Lsn, now: float) -> None:
@@ -55,19 +57,21 @@ class Gathering:
 
     def describe(self, state: native.ReignState) -> None:
         """Tell the native library, which goes on by the same rules."""
-        state.waiting, state.left, state.flight, state.until = self._waiting, self._left, self._flight, self._until
+        state.waiting, state.left, state.most = self._waiting, self._left, self._most
+        state.flight, state.until = self._flight, self._until
         state.under_way, state.crowded = len(self._under_way), self._crowded()
         for at, (end, left_at) in enumerate(islice(self._under_way, native.REIGN_UNDER_WAY)):
             state.ends[at], state.left_at[at] = end, left_at
 
     def take_back(self, state: native.ReignState) -> None:
         """Go on where the library has come to."""
-        self._waiting, self._left, self._flight, self._until = state.waiting, state.left, state.flight, state.until
+        self._waiting, self._left, self._most = state.waiting, state.left, state.most
+        self._flight, self._until = state.flight, state.until
         self._under_way = deque((Lsn(end), at) for end, at in state.pieces)
 
     def hold(self, now: float) -> float | None:
         """Seconds until what waits should leave, 0 for now; None: when something has landed."""
         if self._under_way and (self._left > 1 or len(self._under_way) >= SINGLES):
             return None
-        company = self._left * 2 if self._left > FEW and self._crowded() else self._left
+        company = max(self._left, min(2 * self._left, self._most)) if self._crowded() else self._left
         return 0.0 if self._waiting >= company else max(0.0, self._until - now)

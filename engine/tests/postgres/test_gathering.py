@@ -185,19 +185,40 @@ def test_a_stall_of_the_volume_does_not_make_commits_wait_for_long() -> None:
     assert gathering.hold(30.001 + HOLD_S) == 0.0
 
 
-@pytest.mark.parametrize(("left", "quiet", "crowded"), [(1, 1, 1), (2, 2, 2), (3, 3, 6), (8, 8, 16)])
-def test_on_a_crowded_machine_twice_as_many_are_waited_for(left: int, quiet: int, crowded: int) -> None:
-    for machine, company in ((False, quiet), (True, crowded)):
+@pytest.mark.parametrize(
+    ("most", "left", "crowded"),
+    [(1, 1, 1), (2, 2, 2), (4, 4, 4), (4, 3, 4), (30, 3, 6), (30, 8, 16), (12, 8, 12)],
+)
+def test_on_a_crowded_machine_twice_as_many_are_waited_for_if_so_many_there_are(
+    most: int, left: int, crowded: int
+) -> None:
+    for machine, company in ((False, left), (True, crowded)):
         gathering = Gathering(lambda machine=machine: machine)  # type: ignore[misc]
-        for _ in range(left):
+        for end, together in enumerate((most, left), 1):
+            for _ in range(together):
+                gathering.came()
+            gathering.left(Lsn(end), 1.0)
+            gathering.landed(Lsn(end), 1.001)
+        assert wait_for_company(gathering) == company
+
+
+def test_how_many_left_together_is_forgotten_when_they_do_not_any_more() -> None:
+    gathering = Gathering(lambda: True)
+    for together in (30, *[3] * 500):
+        for _ in range(together):
             gathering.came()
         gathering.left(Lsn(1), 1.0)
         gathering.landed(Lsn(1), 1.001)
-        came = 0
-        while gathering.hold(1.001) != 0:
-            gathering.came()
-            came += 1
-        assert came == company
+    assert wait_for_company(gathering) == 3
+
+
+def wait_for_company(gathering: Gathering) -> int:
+    """Give how many came until none was waited for any more."""
+    came = 0
+    while gathering.hold(1.001) != 0:
+        gathering.came()
+        came += 1
+    return came
 
 
 def test_a_machine_is_crowded_while_many_threads_queue_for_each_processor(tmp_path: Path) -> None:
