@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.errors import BinariesMissing
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def _place() -> Iterator[Path]:
     try:
         find_binaries(os.environ)
     except BinariesMissing as error:
@@ -21,3 +22,15 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with _place() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def lasting_folder() -> Iterator[Path]:
+    with _place() as path:
+        yield path

@@ -141,7 +141,7 @@ async def seed(writer: Agent, load: Load) -> None:
         load.acked += range(1, 51)
 
 
-PATIENT_LEASE_S = 12.0  # the writer waits long enough for a commit to be cancelled
+PATIENT_LEASE_S = 8.0  # the writer waits long enough for a commit to be cancelled
 
 
 @pytest.mark.parametrize("agents", [PATIENT_LEASE_S], indirect=True)

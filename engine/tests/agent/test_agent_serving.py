@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+import pytest_asyncio
 from borealis_engine.contract import names
 from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
@@ -18,12 +20,13 @@ from borealis_engine.postgres.testing import Agent
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
 pytestmark = pytest.mark.postgres
+lasts = pytest.mark.asyncio(loop_scope="module")  # with `lasting`
 SPEC = DatabaseSpec(master_username="app", master_password="a password", database_name="app", digest="d")
 GIVEN = Settings(parameters={"work_mem": "5MB", "wrk_mem": "1MB"}, digest="given")
 
 
-@pytest.fixture
-async def pair(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
     """A writer and a reader with a server certificate and GIVEN parameters."""
     async with StorageNodes(folder) as nodes:
         writer, reader = (Agent(nodes, folder, number) for number in range(2))
@@ -43,6 +46,20 @@ async def pair(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
                 await agent.kill()
 
 
+@pytest.fixture
+async def pair(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
+    """A pair of the test's own: it may end one or change its role."""
+    async with serving(folder) as agents:
+        yield agents
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(lasting_folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
+    """A pair for the tests of this file that leave it as they found it."""
+    async with serving(lasting_folder) as agents:
+        yield agents
+
+
 async def ask(agent: Agent, query: str, **more: str) -> object:
     async with await agent.connect(SPEC, **more) as connection:
         row = await (await connection.execute(query)).fetchone()
@@ -50,10 +67,11 @@ async def ask(agent: Agent, query: str, **more: str) -> object:
     return row[0]
 
 
-async def test_clients_verify_the_server_and_may_do_without(pair: tuple[Agent, Agent]) -> None:
-    ca = str(pair[0].nodes.certificates[SERVER] / "ca.crt")
+@lasts
+async def test_clients_verify_the_server_and_may_do_without(lasting: tuple[Agent, Agent]) -> None:
+    ca = str(lasting[0].nodes.certificates[SERVER] / "ca.crt")
     ours = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
-    for agent in pair:
+    for agent in lasting:
         assert (await agent.status()).tls
         assert await ask(agent, ours, host=HOST, sslmode="verify-full", sslrootcert=ca) is True
         assert await ask(agent, ours, sslmode="disable") is False
@@ -133,8 +151,9 @@ async def test_a_stopped_writer_refuses_connections_while_its_successor_takes_ov
     await reader.ready(Role.WRITER)
 
 
-async def test_metrics_tell_of_clients_commits_and_roles(pair: tuple[Agent, Agent]) -> None:
-    writer, reader = pair
+@lasts
+async def test_metrics_tell_of_clients_commits_and_roles(lasting: tuple[Agent, Agent]) -> None:
+    writer, reader = lasting
     async with await writer.connect(SPEC) as client:
         await client.execute("create table t(i int)")
         await client.execute("begin")
@@ -151,8 +170,9 @@ async def test_metrics_tell_of_clients_commits_and_roles(pair: tuple[Agent, Agen
     assert "borealis_instance_commit_seconds_count 0.0\n" in text
 
 
-async def test_a_frozen_member_is_named_by_the_writer_and_by_nobody_else(pair: tuple[Agent, Agent]) -> None:
-    writer, reader = pair
+@lasts
+async def test_a_frozen_member_is_named_by_the_writer_and_by_nobody_else(lasting: tuple[Agent, Agent]) -> None:
+    writer, reader = lasting
     name, frozen = writer.nodes.config.members[4].name, writer.nodes.processes[4]
     assert 'borealis_instance_member_unanswered_seconds{member="5"}' in await scrape(writer, bool)
     frozen.send_signal(signal.SIGSTOP)
@@ -176,9 +196,12 @@ def test_a_status_without_the_newer_fields_is_understood() -> None:
     assert (old.settings, old.refused, old.pending_restart, old.tls, old.slow) == ("", {}, (), False, {})
 
 
-async def test_a_reader_whose_postgresql_dies_is_back_in_the_same_process_each_time(pair: tuple[Agent, Agent]) -> None:
+@lasts
+async def test_a_reader_whose_postgresql_dies_is_back_in_the_same_process_each_time(
+    lasting: tuple[Agent, Agent],
+) -> None:
     """More often than a kubelet restarts a container without making it wait; and nothing of the old one is left."""
-    _, reader = pair
+    _, reader = lasting
     for _ in range(4):
         before = reader.postgres()
         os.kill(reader.postmaster(), signal.SIGKILL)

@@ -21,8 +21,9 @@ def content(lsn: int, length: int) -> bytes:
     return b"".join(words)[lsn % 8 :][:length]
 
 
-def main(root: str) -> None:
-    """Append to the journal below `root` until killed."""
+def main() -> None:
+    """Append to the journal below the directory named on the command line until killed."""
+    root = sys.argv[1]
     store = open_store(RealDisk(Path(root)), member="m", cluster_uid="c", allow_format=True, sizes=SIZES)
     journal = store.journal
     if not journal.state.history:
@@ -35,7 +36,3 @@ def main(root: str) -> None:
         sys.stdout.flush()
         if journal.wants_fill:
             journal.fill()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,28 +1,34 @@
 """A process that appends is killed again and again: what it said to be durable is there, byte for byte."""
 
+import os
 import random
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from borealis_engine.contract.volume import Lsn
+from borealis_engine.net.testing.program import Program
 from borealis_engine.store.disk import RealDisk
 from borealis_engine.store.member import open_store
 
 from . import appender
 
+DEADLINE_S = 30.0
 
-def run_and_kill(root: Path, acks: int) -> int:
+
+def run_and_kill(root: Path, said: Path, acks: int) -> int:
     """Let the process append for so many acks, kill it, and give the last ack it wrote."""
-    command = [sys.executable, appender.__file__, str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(acks)]
-        assert lines[-1], "the process ended by itself"
-        process.kill()
-        lines += process.stdout.read().splitlines(keepends=True)
-    return int([line for line in lines if line.endswith(b"\n")][-1])
+    said.unlink(missing_ok=True)
+    process = Program(f"{appender.__file__}:main", str(root), environment=os.environ, output=said)
+    until = time.monotonic() + DEADLINE_S
+    while said.read_bytes().count(b"\n") < acks if said.exists() else True:
+        assert process.returncode is None, said.read_text()
+        assert time.monotonic() < until, f"no {acks} acks within {DEADLINE_S} s"
+        time.sleep(0.001)
+    process.kill()
+    assert process.join() == -signal.SIGKILL
+    return int([line for line in said.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")][-1])
 
 
 def held_up_to(root: Path, start: Lsn) -> Lsn:
@@ -39,10 +45,11 @@ def held_up_to(root: Path, start: Lsn) -> Lsn:
 
 @pytest.mark.parametrize("kills", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path, kills: int) -> None:
-    chance, held = random.Random(kills), appender.START
+    chance, held, root = random.Random(kills), appender.START, tmp_path / "disk"
+    root.mkdir()
     for _ in range(kills):
-        acked = run_and_kill(tmp_path, chance.randint(1, 40))
+        acked = run_and_kill(root, tmp_path / "said", chance.randint(1, 40))
         assert acked > held
-        held = held_up_to(tmp_path, held)
+        held = held_up_to(root, held)
         assert held >= acked
-    assert held_up_to(tmp_path, appender.START) == held
+    assert held_up_to(root, appender.START) == held

@@ -5,12 +5,10 @@ die with the one that started them; logs lie in `<directory>/<name>.log`.
 """
 
 import asyncio
-import ctypes
 import os
 import secrets
 import signal
 import ssl
-import sys
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -24,11 +22,11 @@ from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.contract.volume import Generation, Joining, Member, MemberId, VolumeConfig
 from borealis_engine.net.testing.authority import make_certificates
+from borealis_engine.net.testing.program import Program
 from borealis_engine.net.tls import Tls, load_tls
 
 START_DEADLINE_S = 30.0
-_POLL_S = 0.02
-_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.05
 
 
 class StorageNodes:
@@ -43,6 +41,7 @@ class StorageNodes:
         self.lease_s = lease_s
         self.subnet = f"127.{64 + secrets.randbelow(128)}.{secrets.randbelow(256)}"
         self.certificates = make_certificates(directory / "tls", cluster_uid=self.cluster_uid)
+        self._contexts: dict[str, Tls] = {}
         self.config = VolumeConfig(
             cluster_uid=self.cluster_uid,
             generation=Generation(1),
@@ -51,7 +50,7 @@ class StorageNodes:
             members=tuple(self._member(number) for number in range(count)),
         )
         self._known = dict(enumerate(self.config.members))  # by number; a number beyond the first joins later
-        self.processes: dict[int, asyncio.subprocess.Process] = {}
+        self.processes: dict[int, Program] = {}
 
     async def __aenter__(self) -> Self:
         await self.start(*range(len(self.config.members)))
@@ -67,8 +66,10 @@ class StorageNodes:
         return f"{self.subnet}.{number}"
 
     def tls(self, role: str) -> Tls:
-        """Give the TLS contexts of a role."""
-        return load_tls(self.certificates[role], cluster_uid=self.cluster_uid)
+        """Give the TLS contexts of a role, the same ones each time."""
+        if role not in self._contexts:
+            self._contexts[role] = load_tls(self.certificates[role], cluster_uid=self.cluster_uid)
+        return self._contexts[role]
 
     def environment(self, role: str, *, pod: str, ip: str, zone: str, data: Path) -> dict[str, str]:
         """Give the environment of a pod of this cluster, as the operator would make it."""
@@ -226,17 +227,8 @@ class StorageNodes:
         )
         environment[names.ENV_MEMBER_ID] = member.id
         environment[names.ENV_FORMAT] = "true" if format_disk else "false"
-        with self._log_path(number).open("ab") as log:
-            self.processes[number] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "borealis_engine.main.storage",
-                env=environment,
-                stdout=log,
-                stderr=log,
-                stdin=asyncio.subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,
-            )
+        main = "borealis_engine.main.storage:main"
+        self.processes[number] = await Program.start(main, environment=environment, output=self._log_path(number))
 
     async def _end(self, numbers: Iterable[int], how: signal.Signals) -> None:
         ending = [self.processes.pop(number) for number in numbers if number in self.processes]
@@ -246,7 +238,3 @@ class StorageNodes:
         for process in ending:
             async with asyncio.timeout(START_DEADLINE_S):
                 await process.wait()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,11 +5,9 @@ them; the log lies in `<directory>/<name>.log`.
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import ssl
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,10 +18,10 @@ import psycopg
 from borealis_engine.contract import names
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.net.testing import StorageNodes
+from borealis_engine.net.testing.program import Program
 
 DEADLINE_S: Final = 120.0
-POLL_S: Final = 0.02
-_PR_SET_PDEATHSIG: Final = 1
+POLL_S: Final = 0.05
 ZONES: Final = "abc"
 
 
@@ -35,7 +33,7 @@ class Agent:
         self.name = f"{nodes.cluster}-instance-{number}"
         self.address = nodes.address(101 + number)
         self.log_path = directory / f"{self.name}.log"
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Program | None = None
 
     async def start(self, extra: Mapping[str, str] | None = None) -> None:
         """Start the process; what it does shows in its status."""
@@ -47,11 +45,9 @@ class Agent:
             data=self.directory / f"data-{self.number}",
         )
         environment[names.ENV_RUN_DIR] = str(self.directory / f"run-{self.number}")
-        with self.log_path.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "borealis_engine.main.agent", env={**environment, **(extra or {})},
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent,
-            )  # fmt: skip
+        environment.update(extra or {})
+        main = "borealis_engine.main.agent:main"
+        self.process = await Program.start(main, environment=environment, output=self.log_path)
 
     async def status(self) -> InstanceStatus:
         """Ask over the control port; aiohttp.ClientError if it does not answer."""
@@ -159,7 +155,3 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
