@@ -50,6 +50,7 @@ class Site:
         if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
             raise PlaceUnusable(f"{ENV_RUN_DIR}={self.run} is too long for a unix socket; choose a shorter path")
         self.data.mkdir(parents=True, exist_ok=True)
+        directory.spread(self.data)
         end_all_in(self.data)
         for old in self.data.iterdir():
             shutil.rmtree(old, ignore_errors=True)

@@ -4,9 +4,12 @@ The invariant: a directory carries `standby.signal` from before PostgreSQL's fir
 process has run on is never started again, so no directory ever opens read-write but by promotion.
 """
 
+import array
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,9 @@ from borealis_engine.postgres.settings import Configuration, render_access, rend
 
 STANDBY_SIGNAL: Final = "standby.signal"
 WAL_DIRECTORY: Final = "pg_wal"
+_GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS (linux/fs.h)
+_SET_FLAGS: Final = 0x40086602  # FS_IOC_SETFLAGS
+_TOP: Final = 0x00020000  # FS_TOPDIR_FL
 
 
 def lay_out(
@@ -74,6 +80,23 @@ def discard(data: Path) -> None:
     """Remove a directory; the marker that would let it start goes first."""
     (data / STANDBY_SIGNAL).unlink(missing_ok=True)
     shutil.rmtree(data, ignore_errors=True)
+
+
+def spread(parent: Path) -> None:
+    """Have ext4 lay out what is made in `parent` far from each other (chattr +T); other file systems know no such wish.
+
+    Without a journal ext4 passes over inodes that were deleted in the last minutes, one by one for each file it makes:
+    a directory laid out beside one that was just thrown away takes four times as long.
+    """
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            flags = array.array("l", [0])
+            fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+            flags[0] |= _TOP
+            fcntl.ioctl(descriptor, _SET_FLAGS, flags)
+    finally:
+        os.close(descriptor)
 
 
 def _put(target: Path, content: bytes, account: Account | None) -> None:

@@ -150,5 +150,6 @@ def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     if path in LEFT_OUT or (path.startswith("pg_wal/") and member.isfile()):
         return None
     member.uid = member.gid = 0
+    member.mtime = 0  # a fraction of a second would cost each file a header of its own, to write and to read
     member.uname = member.gname = ""
     return member

@@ -1,8 +1,11 @@
 """Decisions of the PostgreSQL side that need no PostgreSQL: timelines, cuts, lag, settings, places."""
 
+import array
 import base64
+import fcntl
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from borealis_engine.postgres.account import Account, require_reachable
 from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.cutter import Cutter
 from borealis_engine.postgres.database import ITERATIONS, verifies
+from borealis_engine.postgres.directory import _GET_FLAGS, _TOP, spread
 from borealis_engine.postgres.errors import BinariesMissing, FeedBroken, PlaceUnusable
 from borealis_engine.postgres.image import segment_name
 from borealis_engine.postgres.lag import Lag
@@ -160,3 +164,27 @@ def test_a_closed_parent_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(PlaceUnusable, match=r"BOREALIS_DATA_DIR.*chmod o\+x"):
         require_reachable(closed / "data", stranger, "BOREALIS_DATA_DIR")
     require_reachable(closed / "data", None, "BOREALIS_DATA_DIR")
+
+
+def flags_of(directory: Path) -> int:
+    """Read what chattr writes; a skip where the file system has no such thing."""
+    flags = array.array("l", [0])
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+    except OSError as error:
+        pytest.skip(f"no flags here: {error}")
+    finally:
+        os.close(descriptor)
+    return flags[0]
+
+
+def test_what_is_laid_out_in_a_spread_directory_lies_apart_and_its_other_flags_stay(tmp_path: Path) -> None:
+    before = flags_of(tmp_path)
+    spread(tmp_path)
+    spread(tmp_path)
+    assert flags_of(tmp_path) == before | _TOP
+
+
+def test_a_file_system_that_has_no_flags_is_left_as_it_is() -> None:
+    spread(Path("/proc"))
