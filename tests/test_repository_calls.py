@@ -15,6 +15,7 @@ SPEC = {
 }
 
 
+@pytest.mark.slow
 async def test_rights_are_those_of_the_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))

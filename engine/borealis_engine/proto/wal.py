@@ -85,7 +85,8 @@ def find_end(start: Lsn, tail: bytes | memoryview, segment_size: int) -> LogEnd 
     """Find E from the last bytes of a log that is held up to their end; `start` begins a page.
 
     After a segment switch `padding` tells how many zero bytes are missing up to E. None: no record ends in these
-    bytes, a long one began earlier; ask again from further back.
+    bytes, a long one began earlier, or the end of one is all they hold, so little that it may be a switch; ask again
+    from further back.
     """
     if start % PAGE:
         raise ValueError(f"a tail begins at the start of a page, not at {format_lsn(start)}")

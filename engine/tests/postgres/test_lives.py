@@ -85,6 +85,7 @@ async def test_whoever_is_asked_to_stop_begins_no_other_life(tmp_path: Path, bet
     assert lives.count == 1
 
 
+@pytest.mark.slow
 async def test_each_life_begins_with_nothing_of_the_last(tmp_path: Path) -> None:
     """No wish, no specification, no parameters in force, and reigns are counted by their cause."""
     stopping = asyncio.Event()

@@ -184,6 +184,7 @@ async def test_force_deletion_kills_at_once(machine: Machine) -> None:
     await machine.until(lambda: not any(alive(p) for p in pids))
 
 
+@pytest.mark.slow
 async def test_a_container_restarts_and_its_emptydir_stays(machine: Machine) -> None:
     code = "import sys, pathlib; p = pathlib.Path(sys.argv[1], 'n'); n = int(p.read_text()) + 1 if p.exists() else 1\n"
     code += f"p.write_text(str(n))\nif n < 3: sys.exit(7)\n{SLEEP}"
@@ -231,6 +232,7 @@ async def test_http_probes_reach_the_pod_address(machine: Machine) -> None:
     await machine.until(lambda: machine.is_ready("p"))
 
 
+@pytest.mark.slow
 async def test_a_failing_liveness_probe_restarts(machine: Machine) -> None:
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 0.05, "failureThreshold": 1}
     machine.pod("p", SLEEP, livenessProbe=probe)
