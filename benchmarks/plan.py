@@ -37,9 +37,9 @@ class Size:
     warm_s: float
     copy_mb: float  # in all rounds together
     gray_s: float  # of one measurement
-    repairs: int  # on an idle volume
+    repairs: int  # on an idle volume, and as many under load
     repair_mb: float
-    repair_s: float  # of healthy commits, before and after
+    repair_s: float  # of healthy commits before each
     kills: int
     probes: int  # of the lag
     commits: int  # of the stages
@@ -47,7 +47,7 @@ class Size:
 
 
 FULL: Final = Size(
-    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=5, repair_mb=1000, repair_s=10, kills=10,
+    scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=5, repair_mb=1000, repair_s=8, kills=10,
     probes=500, commits=3000,
 )  # fmt: skip
 QUICK: Final = Size(

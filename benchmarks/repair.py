@@ -2,8 +2,9 @@
 
 Its Kubernetes node loses power, so its processes die and its disk stays; log is written; power returns. In rounds on an
 idle volume, where the rate is compared with that of a plain copy of as much journal between the same directories right
-after it; and once while clients commit, whose latency is compared with that of healthy times. (A member that takes the
-place of another one pulls in the same way, and image 0 and the older log besides.)
+after it; and in rounds while clients commit, whose latency is compared with that of healthy times right before. What a
+member's start costs them, until it answers, is told apart from what it costs that it catches up. (A member that takes
+the place of another one pulls in the same way, and image 0 and the older log besides.)
 """
 
 import os
@@ -28,7 +29,7 @@ from benchmarks.tpcb import Say, spread
 
 LIMIT_S: Final = 300.0
 POLL_S: Final = 0.05
-SLICE_S: Final = 1.0  # of commits; one after the other while the repair lasts
+SLICE_S: Final = 1.0  # of commits; one after the other
 GOING_S: Final = 1.0  # for a power cut to be one
 LOADS: Final = 4  # COPYs that write the log: what a crash would take back is never all of it
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Return:
     megabytes: float  # of log that was missing
     seconds: float  # from its first answer until it was current
     away_s: float  # from the power's return until then
+    answered_at: float  # its first answer, of time.monotonic
 
     @property
     def rate(self) -> float:
@@ -49,37 +51,73 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """How a member came back while clients committed: p99 of commits, in milliseconds."""
+
+    back: Return
+    healthy_ms: float
+    starting_ms: float  # until it answered
+    during_ms: float  # from then on until it was current
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
     """What the repairs took."""
 
     idle: list[Return]
     copied_mb_s: list[float]  # right after each of those
-    loaded: Return  # while clients committed
-    healthy_p99_ms: float
-    repair_p99_ms: float
+    loaded: list[Loaded]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Commits of a second or so."""
+
+    began: float  # of time.monotonic
+    taken: tuple[float, ...]  # milliseconds of each
 
 
 def measure(cluster: Cluster, commits: Commits, *, rounds: int, megabytes: float, seconds: float, say: Say) -> Repair:
-    """Measure repairs of so much log on an idle volume, and one of a quarter while clients commit.
+    """Measure repairs of so much log on an idle volume, and of a quarter while clients commit, `rounds` of each.
 
-    Healthy commits for `seconds` before and after the latter.
+    Healthy commits for `seconds` before each of the latter.
     """
     settle(cluster)
     victim = choose(cluster)
     idle, copied = zip(*(_idle(cluster, victim, megabytes, say) for _ in range(rounds)), strict=True)
-    before = commits.run(seconds)
-    on_at = _sent_away(cluster, victim, megabytes / LOADS, say)
-    loaded, during = _under_load(commits, lambda: _await_return(victim.address, on_at))
-    say(f"{victim.name} caught {loaded.megabytes:.0f} MB up in {loaded.seconds:.1f} s while clients committed")
+    loaded = [_loaded(cluster, commits, victim, megabytes / LOADS, seconds, say) for _ in range(rounds)]
+    return Repair(idle=list(idle), copied_mb_s=list(copied), loaded=loaded)
+
+
+def _loaded(
+    cluster: Cluster, commits: Commits, victim: Member, megabytes: float, seconds: float, say: Say
+) -> Loaded:  # fmt: skip
     settle(cluster)
-    after = commits.run(seconds)
-    return Repair(
-        idle=list(idle),
-        copied_mb_s=list(copied),
-        loaded=loaded,
-        healthy_p99_ms=percentile([*before, *after], 0.99),
-        repair_p99_ms=percentile(during, 0.99),
+    until = time.monotonic() + seconds
+    healthy = list[Slice]()
+    while time.monotonic() < until:
+        healthy.append(_slice(commits))
+    on_at = _sent_away(cluster, victim, megabytes, say)
+    back, all_of_them = _under_load(commits, lambda: _await_return(victim.address, on_at))
+    starting, during = split(all_of_them, back.answered_at)
+    found = Loaded(back=back, healthy_ms=p99(healthy), starting_ms=p99(starting), during_ms=p99(during))
+    say(
+        f"{victim.name} caught {back.megabytes:.0f} MB up in {back.seconds:.1f} s while clients committed, p99 in ms: "
+        f"healthy {found.healthy_ms:.1f}, at its start {found.starting_ms:.1f}, during {found.during_ms:.1f}"
     )
+    return found
+
+
+def split(slices: list[Slice], answered_at: float) -> tuple[list[Slice], list[Slice]]:
+    """Give those that began before a member answered, and those after; the last one stands for either if none did."""
+    starting = [each for each in slices if each.began < answered_at]
+    during = [each for each in slices if each.began >= answered_at]
+    return starting or slices[:1], during or slices[-1:]
+
+
+def p99(slices: list[Slice]) -> float:
+    """Give the 99th percentile of all their commits."""
+    return percentile((taken for each in slices for taken in each.taken), 0.99)
 
 
 def _idle(cluster: Cluster, victim: Member, megabytes: float, say: Say) -> tuple[Return, float]:
@@ -116,9 +154,13 @@ def _without_power(cluster: Cluster, member: Member) -> Iterator[None]:
         cluster.power(member.node, on=True)
 
 
-def _under_load(commits: Commits, work: Callable[[], T]) -> tuple[T, list[float]]:
-    """Do `work` in a thread while clients commit; give its result and the milliseconds of the commits meanwhile."""
-    result, taken = Future[T](), list[float]()
+def _slice(commits: Commits) -> Slice:
+    return Slice(began=time.monotonic(), taken=commits.run(SLICE_S))
+
+
+def _under_load(commits: Commits, work: Callable[[], T]) -> tuple[T, list[Slice]]:
+    """Do `work` in a thread while clients commit; give its result and the commits meanwhile."""
+    result, slices = Future[T](), list[Slice]()
 
     def run() -> None:
         try:
@@ -128,8 +170,8 @@ def _under_load(commits: Commits, work: Callable[[], T]) -> tuple[T, list[float]
 
     threading.Thread(target=run, daemon=True).start()  # not an executor's: those are waited for after Ctrl-C
     while not result.done():
-        taken += commits.run(SLICE_S)
-    return result.result(), taken
+        slices.append(_slice(commits))
+    return result.result(), slices
 
 
 def _await_return(address: str, since: float) -> Return:
@@ -141,7 +183,8 @@ def _await_return(address: str, since: float) -> Return:
         if told is not None and first is None:
             first = told.flush, now
         if told is not None and first is not None and told.current:
-            return Return(megabytes=(told.flush - first[0]) / bulk.MB, seconds=now - first[1], away_s=now - since)
+            missed = (told.flush - first[0]) / bulk.MB
+            return Return(megabytes=missed, seconds=now - first[1], away_s=now - since, answered_at=first[1])
         time.sleep(POLL_S)
     raise BenchmarkFailed(f"the storage node at {address} did not catch up within {LIMIT_S:.0f} s: {told}")
 
@@ -184,16 +227,18 @@ def _copy(source: Path, target: Path) -> int:
 
 def summarise(repair: Repair) -> dict[str, float]:
     """Give what goes into the results: medians of the rounds."""
-    rates = [each.rate for each in repair.idle]
+    rates, healthy = [each.rate for each in repair.idle], [each.healthy_ms for each in repair.loaded]
+    backs = [each.back for each in repair.loaded]
     return {
         **spread("repair.vs_copy", rates, repair.copied_mb_s),
-        "repair.commit_p99_ratio": round(repair.repair_p99_ms / repair.healthy_p99_ms, 3),
+        **spread("repair.commit_p99_ratio", [each.during_ms for each in repair.loaded], healthy),
+        **spread("repair.start_p99_ratio", [each.starting_ms for each in repair.loaded], healthy),
         "repair.mb": round(statistics.median(each.megabytes for each in repair.idle)),
         "repair.mb_s": round(statistics.median(rates), 1),
         "repair.copy_mb_s": round(statistics.median(repair.copied_mb_s), 1),
         "repair.until_current_s": round(statistics.median(each.away_s for each in repair.idle), 2),
-        "repair.loaded.mb": round(repair.loaded.megabytes),
-        "repair.loaded.mb_s": round(repair.loaded.rate, 1),
-        "repair.healthy.p99_ms": round(repair.healthy_p99_ms, 3),
-        "repair.during.p99_ms": round(repair.repair_p99_ms, 3),
+        "repair.loaded.mb": round(statistics.median(each.megabytes for each in backs)),
+        "repair.loaded.mb_s": round(statistics.median(each.rate for each in backs), 1),
+        "repair.healthy.p99_ms": round(statistics.median(healthy), 3),
+        "repair.during.p99_ms": round(statistics.median(each.during_ms for each in repair.loaded), 3),
     }

@@ -31,6 +31,7 @@ OTHERS: Final = (
     ("repair.until_current_s", "from its node's power until it is current, s"),
     ("repair.loaded.mb_s", "repair while four clients commit: it catches up with, MB/s"),
     ("repair.commit_p99_ratio", "p99 of commits during that repair / healthy"),
+    ("repair.start_p99_ratio", "p99 of commits while that member starts and reads its disk / healthy"),
     ("failover.sigkill.median_s", "failover after SIGKILL of the writer's PostgreSQL, median, s"),
     ("failover.sigkill.max_s", "the same, slowest, s"),
     ("failover.kills", "kills"),

@@ -14,7 +14,7 @@ from benchmarks import bulk, failover, gray, machine, members, pgbench, repair, 
 from benchmarks.members import Member, Standing
 from benchmarks.pgbench import Measured
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.repair import Repair, Return
+from benchmarks.repair import Loaded, Repair, Return, Slice
 from benchmarks.tpcb import Sample
 
 WANTED = (
@@ -183,19 +183,27 @@ def test_ailing_rounds_become_ratios_to_the_healthy_ones() -> None:
 
 
 def test_a_repair_becomes_rates_and_ratios() -> None:
-    idle = Return(megabytes=100, seconds=2, away_s=3)
+    idle = Return(megabytes=100, seconds=2, away_s=3, answered_at=1)
+    loaded = Return(megabytes=25, seconds=2.5, away_s=4, answered_at=1)
     told = repair.summarise(
         Repair(
             idle=[idle] * 3,
             copied_mb_s=[200, 50, 100],
-            loaded=Return(megabytes=25, seconds=2.5, away_s=4),
-            healthy_p99_ms=4,
-            repair_p99_ms=8,
+            loaded=[Loaded(back=loaded, healthy_ms=4, starting_ms=20, during_ms=during) for during in (8, 4, 12)],
         )
     )
     assert (told["repair.vs_copy"], told["repair.mb_s"], told["repair.commit_p99_ratio"]) == (0.5, 50, 2)
     assert (told["repair.vs_copy.min"], told["repair.vs_copy.max"], told["repair.copy_mb_s"]) == (0.25, 1, 100)
     assert (told["repair.loaded.mb_s"], told["repair.until_current_s"]) == (10, 3)
+    assert (told["repair.commit_p99_ratio.max"], told["repair.start_p99_ratio"]) == (3, 5)
+
+
+def test_commits_of_a_members_start_are_told_apart_from_those_of_its_repair() -> None:
+    slices = [Slice(began=began, taken=(began,) * 3) for began in (10.0, 11.0, 12.0, 13.0)]
+    starting, during = repair.split(slices, 11.5)
+    assert (repair.p99(starting), repair.p99(during)) == (11, 13)
+    assert [each.began for each in during] == [12, 13]
+    assert repair.split(slices[:1], 10.5) == (slices[:1], slices[:1])  # nothing began afterwards
 
 
 def test_as_much_journal_is_copied_as_was_missing(tmp_path: Path) -> None:
