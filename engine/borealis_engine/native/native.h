@@ -146,6 +146,12 @@ typedef struct {
   uint8_t special, violated, reply; /* out: why it came to stand; PostgreSQL wants to hear of D */
 } reign_state;
 
+/* postgres.gathering: seconds for which what waits is to wait for company, less than 0 for "until something lands"; and
+   what has left, up to `end`, or has landed, up to D. */
+double gathering_hold(const reign_state *at, double now);
+void gathering_left(reign_state *at, uint64_t end, double now);
+void gathering_landed(reign_state *at, double now, const double *bounds, int buckets);
+
 reign *reign_new(int bell, const double *bounds, int count); /* `bell`: eventfd that is rung when Python is needed */
 void reign_free(reign *r);
 /* Lend it; `waiting` is the WAL [first, end), `rest` what has come from PostgreSQL and begins a message. 1, or 0 if they

@@ -24,11 +24,6 @@
 #define ENOUGH (128 * 1024)    /* bytes that wait for nothing but room: postgres.logwriter */
 #define IN_FLIGHT (8 << 20)    /* bytes sent to a member and not acked: core.reign */
 #define QUORUM 4
-#define SINGLES 2              /* postgres.gathering, like the next four */
-#define FLIGHTS 3
-#define FADE 0.99
-#define HOLD_S 0.005
-#define SHARE 0.1
 #define BEAT_S 0.005           /* appends within so long share a beat: its time is that of the first of them */
 #define ANNOUNCE_S 0.001       /* core.reign */
 #define LONG_S 3600.0
@@ -54,31 +49,6 @@ struct reign {
 static void ring(int bell) {
   uint64_t one = 1;
   while (write(bell, &one, sizeof one) < 0 && errno == EINTR) continue;
-}
-
-/* --- gathering, as postgres.gathering does it: seconds to wait for company, less than 0 for "until something lands" */
-static double hold(const reign_state *at, double now) {
-  if (at->under_way && (at->left > 1 || at->under_way >= SINGLES)) return -1;
-  double company = (double)at->left, more = 2 * company < at->most ? 2 * company : at->most;
-  if (at->crowded && more > company) company = more;
-  if ((double)at->waiting >= company) return 0;
-  return at->until > now ? at->until - now : 0;
-}
-
-static void landed(reign *r, double now) {
-  reign_state *at = &r->at;
-  uint64_t gone = 0;
-  for (; gone < at->under_way && at->ends[gone] <= at->durable; gone++) {
-    double took = now - at->left_at[gone];
-    at->counts[bucket_of(r->bounds, r->buckets, took)]++, at->seconds += took;
-    at->flight += SHARE * (took - at->flight);
-  }
-  if (gone == 0) return;
-  at->under_way -= gone;
-  memmove(at->ends, at->ends + gone, at->under_way * sizeof *at->ends);
-  memmove(at->left_at, at->left_at + gone, at->under_way * sizeof *at->left_at);
-  double longest = FLIGHTS * at->flight;
-  at->until = now + (longest < HOLD_S ? longest : HOLD_S);
 }
 
 /* --- to the members */
@@ -121,14 +91,11 @@ static double pass_on(reign *r, double now) {
     uint64_t size = at->end - at->offered, room = at->offered - at->durable;
     room = room < at->limit ? at->limit - room : 0;
     if (size == 0 || room == 0 || at->under_way == REIGN_UNDER_WAY) return now + LONG_S;
-    double wait = size >= ENOUGH ? 0 : hold(at, now);
+    double wait = size >= ENOUGH ? 0 : gathering_hold(at, now);
     if (wait) return now + (wait > 0 ? wait : LONG_S);
     uint64_t leaving = size < room ? size : room;
     STAMP("offered", at->offered + leaving);
-    at->ends[at->under_way] = at->offered + leaving, at->left_at[at->under_way++] = now;
-    double waiting = (double)at->waiting, faded = FADE * at->most;
-    at->most = waiting > faded ? waiting : faded;
-    at->left = at->waiting, at->waiting = 0;
+    gathering_left(at, at->offered + leaving, now);
     at->bytes += leaving;
     at->announce_at = 0; /* D rides */
     uint64_t beat = next_beat(at, now);
@@ -177,7 +144,7 @@ static void count(reign *r, double now) {
   if (top[QUORUM - 1] <= at->durable) return;
   at->durable = top[QUORUM - 1];
   STAMP("durable", at->durable);
-  landed(r, now);
+  gathering_landed(at, now, r->bounds, r->buckets);
   report(r);
   STAMP("released", at->durable);
   if (feeding && !at->announce_at) at->announce_at = now + ANNOUNCE_S;

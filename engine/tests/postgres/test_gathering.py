@@ -1,6 +1,7 @@
 """Commits of many clients gather in the log writer; a single client never waits."""
 
 import asyncio
+import ctypes
 import os
 import struct
 from collections import deque
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from borealis_engine import native
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.crowd import EVERY_S, QUEUED, Crowd
 from borealis_engine.postgres.gathering import HOLD_S, SINGLES, Gathering
+from borealis_engine.postgres.latency import BOUNDS_S
 from borealis_engine.postgres.logwriter import ENOUGH, LogWriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 START = Lsn(1 << 24)
 
@@ -219,6 +224,39 @@ def wait_for_company(gathering: Gathering) -> int:
         gathering.came()
         came += 1
     return came
+
+
+@pytest.mark.skipif(native.library() is None, reason="the native library is not built here")
+@given(
+    crowded=st.booleans(),
+    steps=st.lists(st.tuples(st.sampled_from((*["came"] * 4, "left", "landed")), st.floats(0, 0.002)), max_size=60),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_library_gathers_by_the_same_rules(crowded: bool, steps: list[tuple[str, float]]) -> None:
+    library, state, gathering = native.library(), native.ReignState(), Gathering(lambda: crowded)
+    assert library is not None
+    bounds, end, now = (ctypes.c_double * len(BOUNDS_S))(*BOUNDS_S), 0, 1.0
+    gathering.describe(state)
+    for what, seconds in steps:
+        now += seconds
+        if what == "came":
+            gathering.came()
+            state.waiting += 1
+        elif what == "left":
+            end += 1
+            gathering.left(Lsn(end), now)
+            library.gathering_left(state, end, now)
+        else:
+            state.durable = max(0, end - int(seconds * 2000))
+            gathering.landed(Lsn(state.durable), now)
+            library.gathering_landed(state, now, bounds, len(BOUNDS_S))
+        hold = library.gathering_hold(state, now)
+        assert (None if hold < 0 else hold) == gathering.hold(now)
+    told = native.ReignState()
+    gathering.describe(told)
+    for field in ("waiting", "left", "most", "flight", "until", "pieces"):
+        assert getattr(state, field) == getattr(told, field)
+    assert sum(state.counts) == end - len(state.pieces)
 
 
 def test_a_machine_is_crowded_while_many_threads_queue_for_each_processor(tmp_path: Path) -> None:
