@@ -98,8 +98,8 @@ def _loaded(
     while time.monotonic() < until:
         healthy.append(_slice(commits))
     on_at = _sent_away(cluster, victim, megabytes, say)
-    back, all_of_them = _under_load(commits, lambda: _await_return(victim.address, on_at))
-    starting, during = split(all_of_them, back.answered_at)
+    back, slices = _under_load(commits, lambda: _await_return(victim.address, on_at))
+    starting, during = split(slices, back.answered_at)
     found = Loaded(back=back, healthy_ms=p99(healthy), starting_ms=p99(starting), during_ms=p99(during))
     say(
         f"{victim.name} caught {back.megabytes:.0f} MB up in {back.seconds:.1f} s while clients committed, p99 in ms: "

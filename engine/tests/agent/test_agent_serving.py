@@ -16,7 +16,7 @@ from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.net.testing import StorageNodes
 from borealis_engine.net.testing.authority import HOST, SERVER
 from borealis_engine.postgres.instance import DRAIN_S, LINGER_S
-from borealis_engine.postgres.testing import Agent
+from borealis_engine.postgres.testing import Agent, place
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
 pytestmark = pytest.mark.postgres
@@ -54,10 +54,11 @@ async def pair(folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting(lasting_folder: Path) -> AsyncIterator[tuple[Agent, Agent]]:
+async def lasting(postgresql: None) -> AsyncIterator[tuple[Agent, Agent]]:
     """A pair for the tests of this file that leave it as they found it."""
-    async with serving(lasting_folder) as agents:
-        yield agents
+    with place() as folder:
+        async with serving(folder) as agents:
+            yield agents
 
 
 async def ask(agent: Agent, query: str, **more: str) -> object:

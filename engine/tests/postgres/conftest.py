@@ -1,8 +1,6 @@
 """Real PostgreSQL for tests: its programs, one image for all, and places that its user reaches."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from borealis_engine.postgres.binaries import Binaries, find_binaries
 from borealis_engine.postgres.errors import BinariesMissing
 from borealis_engine.postgres.image import Image, make_image
 from borealis_engine.postgres.settings import MIB, Configuration, Place
-from borealis_engine.postgres.testing import MemoryVolume
+from borealis_engine.postgres.testing import MemoryVolume, place
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +27,6 @@ def binaries() -> Binaries:
 def image(binaries: Binaries) -> Iterator[Image]:
     with place() as folder:
         yield make_image(binaries, folder / "scratch", choose_account())
-
-
-class place:
-    """A folder that every user may pass through (pytest's own ones of root are closed)."""
-
-    def __enter__(self) -> Path:
-        self.path = Path(tempfile.mkdtemp(prefix="borealis-pg-"))
-        self.path.chmod(0o755)
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @pytest.fixture

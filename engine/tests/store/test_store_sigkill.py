@@ -22,13 +22,19 @@ def run_and_kill(root: Path, said: Path, acks: int) -> int:
     said.unlink(missing_ok=True)
     process = Program(f"{appender.__file__}:main", str(root), environment=os.environ, output=said)
     until = time.monotonic() + DEADLINE_S
-    while said.read_bytes().count(b"\n") < acks if said.exists() else True:
-        assert process.returncode is None, said.read_text()
+    while len(acked_in(said)) < acks:
+        assert process.returncode is None, "the process ended by itself"
         assert time.monotonic() < until, f"no {acks} acks within {DEADLINE_S} s"
         time.sleep(0.001)
     process.kill()
     assert process.join() == -signal.SIGKILL
-    return int([line for line in said.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")][-1])
+    return acked_in(said)[-1]
+
+
+def acked_in(said: Path) -> list[int]:
+    """Give the acks that were written whole."""
+    whole, _, _ = (said.read_bytes() if said.exists() else b"").rpartition(b"\n")
+    return [int(line) for line in whole.splitlines()]
 
 
 def held_up_to(root: Path, start: Lsn) -> Lsn:
