@@ -50,7 +50,7 @@ demo: setup  ## a cluster on this machine without Kubernetes: load, a killed wri
 	tools/prepare postgres
 	$(BIN)/python -m borealis_local.demo $(if $(KEEP),--keep)
 
-bench: setup  ## against stock PostgreSQL, slow members, repair, failover; docs/performance.md (20 minutes; QUICK=1: below 3)
+bench: setup  ## against stock PostgreSQL, slow members, repair, failover; docs/performance.md (30 minutes; QUICK=1: below 3)
 	tools/prepare postgres
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick --output benchmarks/results/quick.json) $(if $(DIR),--directory $(DIR))
 

@@ -5,7 +5,7 @@ Each part makes what it needs and removes it; the figures of all parts become on
 
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 from borealis_engine.postgres.account import Account
 from borealis_engine.postgres.binaries import Binaries
 
-from benchmarks import bulk, failover, gray, lag, repair, settings, stages, tpcb
+from benchmarks import bulk, failover, gray, lag, repair, settings, stages, sustained, tpcb
 from benchmarks.cluster import Cluster
 from benchmarks.gray import Commits
 from benchmarks.pgbench import PgBench
@@ -22,9 +22,10 @@ from benchmarks.stock import Stock
 from benchmarks.tpcb import BOREALIS, Say, Target
 
 FIRST_PORT: Final = 25390  # below the range from which systems take the ports of outgoing connections
-PARTS: Final = ("tpcb", "copy", "gray", "repair", "stages", "cluster")
+PARTS: Final = ("tpcb", "copy", "gray", "repair", "stages", "cluster", "sustained")
 _AGAINST_STOCK: Final = frozenset(("tpcb", "copy"))
 _ALONE: Final = frozenset(("gray", "repair"))
+_PORTS: Final = (*tpcb.BASELINES, "any4tls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +44,19 @@ class Size:
     kills: int
     probes: int  # of the lag
     commits: int  # of the stages
+    long_scale: int  # of the sustained load
+    long_rounds: int
+    long_s: float  # of one of its turns
     clients: tuple[int, ...] = (1, 4, 16, 64)
 
 
 FULL: Final = Size(
     scale=50, rounds=5, seconds=3, warm_s=10, copy_mb=1000, gray_s=4, repairs=5, repair_mb=1000, repair_s=8, kills=10,
-    probes=500, commits=3000,
+    probes=500, commits=3000, long_scale=100, long_rounds=2, long_s=60,
 )  # fmt: skip
 QUICK: Final = Size(
     scale=5, rounds=2, seconds=1, warm_s=2, copy_mb=100, gray_s=1, repairs=1, repair_mb=100, repair_s=1, kills=2,
-    probes=100, commits=300, clients=(1, 16, 64),
+    probes=100, commits=300, long_scale=5, long_rounds=2, long_s=4, clients=(1, 16, 64),
 )  # fmt: skip
 
 
@@ -76,6 +80,8 @@ class Plan:
             found |= stages.measure(self.scratch / "stages", commits=self.size.commits)
         if "cluster" in parts:
             found |= self._cluster()
+        if "sustained" in parts:
+            found |= self._sustained()
         return found
 
     def _writing(self, parts: Sequence[str]) -> dict[str, str | float]:
@@ -129,6 +135,20 @@ class Plan:
             found |= repair.summarise(took)
         return found
 
+    def _sustained(self) -> dict[str, float]:
+        """Measure with default checkpoints, on servers of their own."""
+        size, bench = self.size, PgBench(program=self.binaries.path("pgbench"), scratch=self.scratch)
+        self.say("starting Borealis in local mode, with default checkpoints")
+        with self._running("sustained", readers=0, parameters={}) as cluster, ExitStack() as stack:
+            ours = settings.ask(cluster.database)
+            targets = {BOREALIS: Target(database=cluster.database)}
+            for name in sustained.BASELINES:
+                stock = stack.enter_context(self._stock(name, ours, checkpoints={}))
+                targets[name] = Target(database=stock.database)
+            sustained.prepare(bench, targets, scale=size.long_scale, warm_s=size.warm_s, say=self.say)
+            turns = sustained.measure(bench, targets, rounds=size.long_rounds, seconds=size.long_s, say=self.say)
+        return sustained.summarise(turns)
+
     def _cluster(self) -> dict[str, str | float]:
         self.say("starting a cluster with readers")
         scratch, readers = self.scratch / "failover", failover.READERS
@@ -151,27 +171,32 @@ class Plan:
         }
 
     @contextmanager
-    def _running(self, name: str, *, readers: int) -> Iterator[Cluster]:
+    def _running(
+        self, name: str, *, readers: int, parameters: Mapping[str, str] = settings.CHECKPOINTS
+    ) -> Iterator[Cluster]:  # fmt: skip
         cluster = Cluster(root=self.scratch / name)
         try:
-            cluster.start(readers=readers, parameters=settings.CHECKPOINTS, size="50Gi")
+            cluster.start(readers=readers, parameters=parameters, size="50Gi")
             yield cluster
         finally:
             cluster.stop()
             shutil.rmtree(cluster.root, ignore_errors=True)
 
     @contextmanager
-    def _stock(self, name: str, ours: dict[str, str]) -> Iterator[Stock]:
+    def _stock(
+        self, name: str, ours: dict[str, str], *, checkpoints: Mapping[str, str] = settings.CHECKPOINTS
+    ) -> Iterator[Stock]:  # fmt: skip
         self.say(f"starting stock PostgreSQL: {name}")
         stock = Stock(
             name=name,
             root=self.scratch / name,
-            port=FIRST_PORT + tpcb.BASELINES.index(name),
+            port=FIRST_PORT + _PORTS.index(name),
             binaries=self.binaries,
             account=self.account,
-            settings=settings.common(ours),
-            synchronous=name == "any4",
+            settings=settings.common(ours, checkpoints),
+            synchronous=name in sustained.BASELINES,
             fsync=name != "nofsync",
+            tls=name == "any4tls",
         )
         try:
             stock.start()

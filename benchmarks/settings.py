@@ -54,9 +54,9 @@ _PLACES: Final = frozenset(
 )  # fmt: skip
 
 
-def common(borealis: Mapping[str, str]) -> dict[str, str]:
+def common(borealis: Mapping[str, str], checkpoints: Mapping[str, str] = CHECKPOINTS) -> dict[str, str]:
     """Give what stock servers are started with: Borealis's own choices wherever both can choose."""
-    return {**SHARED, **CHECKPOINTS, "shared_buffers": borealis["shared_buffers"]}
+    return {**SHARED, **checkpoints, "shared_buffers": borealis["shared_buffers"]}
 
 
 def ask(database: Database) -> dict[str, str]:

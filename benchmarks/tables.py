@@ -7,6 +7,7 @@ Results: TypeAlias = Mapping[str, str | float]
 CONFIGURATIONS: Final = {
     "borealis": "Borealis, local mode",
     "any4": "PostgreSQL, six receivers, ANY 4",
+    "any4tls": "PostgreSQL, six receivers over TLS, ANY 4",
     "fsync": "PostgreSQL, fsync, one copy",
     "nofsync": "PostgreSQL, fsync=off: the ceiling",
 }
@@ -111,6 +112,20 @@ def copy(results: Results) -> str:
     return table(("COPY", "MB/s", "Borealis / this"), rows) if rows else ""
 
 
+def sustained(results: Results) -> str:
+    """Render the long run with default checkpoints."""
+    rows = []
+    for c in clients_of(results, "sustained"):
+        for key, name in CONFIGURATIONS.items():
+            own = f"sustained.c{c}" if key == "borealis" else f"sustained.c{c}.{key}"
+            cells = (f"sustained.c{c}.{key}.tps", f"{own}.wal_bytes", f"{own}.max_ms")
+            if cells[0] in results:
+                ratio = "" if key == "borealis" else _ratio(results, f"sustained.c{c}.vs_{key}")
+                rows.append((name, *(_figure(results, cell) for cell in cells), ratio))
+    head = ("sustained TPC-B, 16 clients", "tps", "bytes of log a transaction", "longest, ms", "Borealis / this")
+    return table(head, rows) if rows else ""
+
+
 def others(results: Results) -> str:
     """Render single figures, and ratios with their spread."""
     shown = {key: _ratio if f"{key}.min" in results else _figure for key, _ in OTHERS}
@@ -132,5 +147,5 @@ def _ratio(results: Results, key: str) -> str:
 
 
 OF_RESULTS: Final[tuple[Callable[[Results], str], ...]] = (
-    rates("tpcb", "TPC-B"), rates("simple", "simple update"), latencies, processor, copy, others,
+    rates("tpcb", "TPC-B"), rates("simple", "simple update"), latencies, processor, copy, sustained, others,
 )  # fmt: skip

@@ -10,11 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bulk, failover, gray, machine, members, pgbench, repair, results, settings, stages, tpcb, usage
+from benchmarks import (
+    bulk,
+    failover,
+    gray,
+    machine,
+    members,
+    pgbench,
+    repair,
+    results,
+    settings,
+    stages,
+    sustained,
+    tpcb,
+    usage,
+)  # fmt: skip
 from benchmarks.members import Member, Standing
 from benchmarks.pgbench import Measured
 from benchmarks.processes import BenchmarkFailed
 from benchmarks.repair import Loaded, Repair, Return, Slice
+from benchmarks.sustained import Turn
 from benchmarks.tpcb import Sample
 
 WANTED = (
@@ -220,6 +235,19 @@ def test_a_copy_is_compared_round_by_round() -> None:
     assert (told["copy.vs_any4"], told["copy.vs_any4.min"], told["copy.vs_any4.max"]) == (0.65, 0.5, 0.8)
 
 
+def turn(tps: float, transactions: int, wal_bytes: int, longest_ms: float) -> Turn:
+    return Turn(tps=tps, transactions=transactions, wal_bytes=wal_bytes, longest_ms=longest_ms)
+
+
+def test_turns_of_the_long_run_become_ratios_and_log_a_transaction() -> None:
+    ours, theirs = [turn(120, 100, 60_000, 80), turn(130, 300, 140_000, 70)], [turn(100, 10, 50_000, 90)] * 2
+    told = sustained.summarise({"borealis": ours, "any4": theirs, "any4tls": [turn(60, 5, 50_000, 300)] * 2})
+    assert (told["sustained.c16.vs_any4"], told["sustained.c16.vs_any4.max"]) == (1.25, 1.3)
+    assert (told["sustained.c16.vs_any4tls.min"], told["sustained.c16.borealis.tps"]) == (2, 125)
+    assert (told["sustained.c16.wal_bytes"], told["sustained.c16.max_ms"]) == (500, 80)
+    assert (told["sustained.c16.any4.wal_bytes"], told["sustained.c16.any4tls.max_ms"]) == (5000, 300)
+
+
 def test_every_part_that_was_measured_is_on_the_page() -> None:
     found = dict(results.read())
     spread = {"": 0.8765, ".min": 0.5, ".max": 0.9}
@@ -228,8 +256,22 @@ def test_every_part_that_was_measured_is_on_the_page() -> None:
         found |= {f"{script}.c64.borealis.{what}": 640 + number for what in ("tps", "latency_ms")}
     found |= {"latency.c1.borealis.p999_ms": 77.125, "latency.c1.borealis.p50_ms": 1, "cpu.c1.any4.all_s": 1.625}
     found |= {"cpu.c1.any4.receivers_s": 0.375, "copy.borealis.mb_s": 55.5, "gray.commit_p99_ratio": 1.0625}
+    found |= sustained.summarise({"borealis": [turn(1431, 1, 532, 73)], "any4tls": [turn(1000, 1, 9413, 294)]})
     page = results.render_page(results.PAGE.read_text(), found)
-    for figure in ("0.8765", "1.8765", "77.125", "1.625", "0.375", "55.5", "1.0625", "641"):
+    for figure in (
+        "0.8765",
+        "1.8765",
+        "77.125",
+        "1.625",
+        "0.375",
+        "55.5",
+        "1.0625",
+        "641",
+        "532",
+        "9413",
+        "294",
+        "1.431",
+    ):
         assert figure in page, figure
 
 
