@@ -1,7 +1,7 @@
 """The shell around core.writer.Writer: candidacy and reign over the volume, on standing connections to its members.
 
-The invariant: the core decides and this module carries out, in order; every input is followed by draining the effects
-before anything else happens, and times are those of one monotonic clock.
+The invariant: the core decides and this module carries out, in order (core.drain); every input is followed by draining
+the effects before anything else happens, and times are those of one monotonic clock.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
+from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -60,6 +61,7 @@ class Ownership:
         self._members = Members(tls=tls, identity=identity, config=config, listener=self)
         scan = partial(find_end, segment_size=segment_size)
         self._core = Writer(config=config, owner=identity, lease=lease, scan=scan, now=self._loop.time())
+        self._drain = Drain(self._core.effects, self._carry_out)
         self.elected: asyncio.Future[Elected] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.ended.add_done_callback(lambda ended: ended.exception())
@@ -106,7 +108,7 @@ class Ownership:
     def offer(self, lsn: Lsn, data: bytes) -> None:
         """Take WAL of the reign; from a log writer that is not lent."""
         self._core.offer(lsn, data, self._loop.time())
-        self._carry_out()
+        self._after()
 
     def attach(self, writer: LogWriter) -> None:
         """Tell D to the log writer, which offers WAL; both go the short way where there is the native library."""
@@ -131,7 +133,7 @@ class Ownership:
         except Exception as error:
             log.exception(REFUSED)
             self.end(f"{REFUSED}: {error}")
-        self._carry_out()
+        self._after()
 
     def _lend_soon(self) -> None:
         if self._lane is not None and self._lending is None:
@@ -163,7 +165,7 @@ class Ownership:
             self._lane = None
         if resign:
             self._core.resign(self._loop.time())
-            self._carry_out()
+            self._after()
             await asyncio.sleep(FAREWELL_S)
         self._closed = True
         for timer in (self._timer, self._announcer):
@@ -194,7 +196,7 @@ class Ownership:
         except Exception as error:
             log.exception(REFUSED)
             self.end(f"{REFUSED}: {error}")
-        self._carry_out()
+        self._after()
 
     def configured(self, config: VolumeConfig) -> None:
         """A node knew a higher configuration."""
@@ -211,24 +213,27 @@ class Ownership:
         except Exception as error:
             log.exception(REFUSED)
             self.end(f"{REFUSED}: {error}")
-        self._carry_out()
+        self._after()
 
     def _tick(self) -> None:
         self._input(self._core.tick)
         if not self._closed:
             self._timer = self._loop.call_at(self._core.next_deadline(), self._tick)
 
-    def _carry_out(self) -> None:
-        effects = self._core.effects()
+    def _after(self) -> None:
+        """Do what follows from an input."""
+        self._drain.run()
+        self._lend_soon()
+        announce_at = self._core.announce_at
+        if announce_at != self._announce_at:
+            self._set_announcer(announce_at)
+
+    def _carry_out(self, effects: list[WriterEffect]) -> None:
         if len(effects) > 1 and (same := _same_append(effects)):
             self._members.send_appends(same)
         else:
             for effect in effects:
                 self._do(effect)
-        self._lend_soon()
-        announce_at = self._core.announce_at
-        if announce_at != self._announce_at:
-            self._set_announcer(announce_at)
 
     def _set_announcer(self, when: float | None) -> None:
         if self._announcer is not None:

@@ -12,16 +12,16 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 CAUGHT_BY = {  # if the core or the simulator changed what a seed is: `make mutants` names others
     "an ack before the bytes are durable": Plan(seed=0),
     "a promise that is not persisted": Plan(seed=0),
-    "one epoch promised to two": Plan(seed=2),
+    "one epoch promised to two": Plan(seed=6),
     "three promises elect": Plan(seed=0),
-    "no truncation": Plan(seed=1),
+    "no truncation": Plan(seed=3),
     "an append that is not contiguous": Plan(seed=2),
     "the short way open to anybody": Plan(seed=46),
     "the short way for an append that is not contiguous": Plan(seed=13),
     "D on three": Plan(seed=0),
-    "acks from before the entry move D": Plan(seed=6),
+    "acks from before the entry move D": Plan(seed=1),
     "D believed without the entry": Plan(seed=0, script="other image"),
-    "a log that ends inside a record": Plan(seed=2),
+    "a log that ends inside a record": Plan(seed=1),
     "readers above D": Plan(seed=0),
     "promises within the lease": Plan(seed=2),
     "the generation of a message ignored": Plan(seed=0, script="old generation"),
@@ -29,14 +29,14 @@ CAUGHT_BY = {  # if the core or the simulator changed what a seed is: `make muta
     "a resignation that names another owner": Plan(seed=5),
     "a promise of an earlier round": Plan(seed=1, script="late promise"),
     "a heartbeat's ack before the bytes are durable": Plan(seed=8),
-    "a promise before it is durable": Plan(seed=73),
+    "a promise before it is durable": Plan(seed=0, script="torn entry"),
     "Begun before the entry is durable": Plan(seed=1),
     "D sent before the quorum": Plan(seed=0),
-    "a member counted that has not caught up": Plan(seed=1),
+    "a member counted that has not caught up": Plan(seed=6),
     "an entry and its truncation apart": Plan(seed=3, script="torn entry"),
-    "feeds that go on over a truncation": Plan(seed=7),
-    "a common point by the own history": Plan(seed=1),
-    "the least advanced log carried on": Plan(seed=3),
+    "feeds that go on over a truncation": Plan(seed=12),
+    "a common point by the own history": Plan(seed=3),
+    "the least advanced log carried on": Plan(seed=10),
     "the longest log carried on, of whatever epoch": Plan(seed=3, script="longer log"),
     "the short way open after something else came": Plan(seed=1, script="late append"),
     "a lease from the receipt of answers": Plan(seed=0, script="late answers"),
@@ -47,15 +47,17 @@ CAUGHT_BY = {  # if the core or the simulator changed what a seed is: `make muta
     "D by the new six alone while joint": Plan(seed=3),
     "elected by the old six alone while joint": Plan(seed=11),
     "elected by the new six alone while joint": Plan(seed=3),
-    "a joiner counted before it has caught up": Plan(seed=19),
+    "a joiner counted before it has caught up": Plan(seed=5),
     "a joiner begins before its elders know of it": Plan(seed=65),
     "a joiner current with any log": Plan(seed=0, script="late joiner"),
     "a joiner current before its log is durable": Plan(seed=0, script="slow joiner"),
     "a member before it has caught up": Plan(seed=1),
+    "effects carried out in the middle of older ones": Plan(seed=19),
     "the generation of an append ignored": Plan(seed=3),
     "a configuration that a restart forgets": Plan(seed=1),
 }
 OLD_ACKS = BY_NAME["acks from before the entry move D"]
+FAILS = 17  # a seed with many faults that catches it, few of which are needed
 EVERYWHERE = BY_NAME["readers above D"]  # caught by nearly every seed
 
 
@@ -113,7 +115,7 @@ def test_faults_left_out_do_not_happen() -> None:
 
 def test_a_failure_is_made_smaller() -> None:
     with OLD_ACKS.alive():
-        failed = attempt(Plan(seed=8))
+        failed = attempt(Plan(seed=FAILS))
         smaller = shrink(failed)
         assert smaller.rule == failed.rule == "Violation: D is on four disks"
         assert len(smaller.faults) <= len(failed.faults) // 2
@@ -146,13 +148,13 @@ def test_the_command_shows_the_first_failure(capsys: pytest.CaptureFixture[str])
 
 def test_the_command_finds_a_smaller_one_and_repeats_it(capsys: pytest.CaptureFixture[str]) -> None:
     with OLD_ACKS.alive():
-        assert sim.main(["--seed", "8"]) == 1
+        assert sim.main(["--seed", str(FAILS)]) == 1
         small = capsys.readouterr().out
-        words = small.rsplit("make sim SEED=8 ", 1)[1].split()
+        words = small.rsplit(f"make sim SEED={FAILS} ", 1)[1].split()
         options = [word for pair in words for word in f"--{pair}".replace("=", " ").lower().split()]
-        assert sim.main(["--seed", "8", *options]) == 1
+        assert sim.main(["--seed", str(FAILS), *options]) == 1
         assert capsys.readouterr().out == small
-    assert sim.main(["--seed", "8", *options]) == 0
+    assert sim.main(["--seed", str(FAILS), *options]) == 0
 
 
 def test_mutants_are_counted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

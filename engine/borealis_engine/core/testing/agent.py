@@ -3,8 +3,12 @@
 It campaigns when told to, writes while it reigns, and starts over as a new identity when it is deposed or crashes.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from borealis_engine.contract.volume import Lsn, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
+from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -24,6 +28,7 @@ from borealis_engine.core.testing.clockwork import Clock
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.setting import Setting
 from borealis_engine.core.testing.storage import Storage
+from borealis_engine.core.testing.violation import require
 from borealis_engine.core.writer import Writer
 
 WINDOW = 8 * 1024  # bytes: small, so that members fall out of it
@@ -50,6 +55,7 @@ class Agent:
         self._nodes = nodes
         self._links: dict[MemberId, Link] = {}
         self._members: dict[Link, MemberId] = {}
+        self._sent: dict[Link, int] = {}  # where the log ends that was sent since the last Begin
         self._unsent = b""  # written by PostgreSQL, not taken by the log writer yet
         self._written = 0
         self._image: tuple[str, bytes] | None = None  # made by this incarnation
@@ -79,6 +85,7 @@ class Agent:
                 now=self.clock.now,
                 window=WINDOW,
             )
+            self._effects = Drain(self.writer.effects, partial(self._carry_out, self.writer))
             self._follow()
             self._tick(self._life)
 
@@ -97,12 +104,17 @@ class Agent:
             self._drain()
             self._end()
 
+    def _leave(self, life: int, leave: Callable[[], None]) -> None:
+        """PostgreSQL has stopped."""
+        if life == self._life:
+            leave()
+
     def _end(self) -> None:
         self.writer, self.reigning, self._unsent, self._image = None, False, b"", None
         self._life += 1
         for link in self._links.values():
             link.close()
-        self._links, self._members = {}, {}
+        self._links, self._members, self._sent = {}, {}, {}
 
     def configure(self, config: VolumeConfig) -> None:
         """Keep the higher configuration, as the agent does."""
@@ -174,22 +186,26 @@ class Agent:
             self._drain()
 
     def _drain(self) -> None:
-        writer = self.writer
-        while writer is not None and (effects := writer.effects()):
-            for effect in effects:
-                self._carry_out(writer, effect)
-                if self.writer is None:
-                    return
-        if writer is not None and (due := writer.announce_at) is not None and due != self._announce_at:
+        if (writer := self.writer) is None:
+            return
+        self._effects.run()
+        if (due := writer.announce_at) is not None and due != self._announce_at:
             self._announce_at = due
             self._world.at(self.clock.true(due), self._announce, self._life, due)
 
-    def _carry_out(self, writer: Writer, effect: WriterEffect) -> None:
+    def _carry_out(self, writer: Writer, effects: list[WriterEffect]) -> None:
+        for effect in effects:
+            if self.writer is writer:
+                self._do(writer, effect)
+
+    def _do(self, writer: Writer, effect: WriterEffect) -> None:
         match effect:
             case SendTo(member=member, message=message):
                 self._send(member, message)
             case DurableAdvanced(lsn=lsn):
                 self._oracle.durable(self.owner, writer.epoch, lsn, writer.config)
+                if self._world.random.random() < 0.3:  # else commits gather
+                    self._pass_on()
             case Elected(epoch=epoch, history=history, end=end):
                 self._world.note(self.name, "elected", epoch, end)
                 self._oracle.elected(epoch, history, end, now=self._world.now)
@@ -203,10 +219,8 @@ class Agent:
             case Fenced(reason=reason) | LeaseLost(reason=reason):
                 self._world.note(self.name, type(effect).__name__, reason)
                 self.reigning = False
-                if self._world.random.random() < 0.5:
-                    self.resign()
-                else:
-                    self._end()
+                leave = self.resign if self._world.random.random() < 0.5 else self._end
+                self._world.after(0.01 * self._world.random.random(), self._leave, self._life, leave)
             case Waiting(reason=reason):
                 self._world.note(self.name, "waits:", reason)
             case ConfigLearned(config=config):
@@ -219,6 +233,12 @@ class Agent:
             self._oracle.began(self.owner, message.epoch, message.history, writer.won_under)
         link = self._links.get(member)
         if link is not None:
+            if type(message) is m.Append and message.data:
+                at = self._sent.get(link, message.lsn)
+                require(message.lsn == at, "log is sent in order", self.owner, member, message.lsn, at)
+                self._sent[link] = message.lsn + len(message.data)
+            elif type(message) is m.Begin:
+                self._sent.pop(link, None)
             link.to_server(m.Envelope(self.config.generation, self.owner, member, message))
 
     # --- the fake PostgreSQL -------------------------------------------------------------------------------
@@ -251,10 +271,15 @@ class Agent:
             self._oracle.wrote(writer.epoch, self._written, data)
             self._written += len(data)
             self._unsent += data
-        size = min(writer.room, len(self._unsent), random.choice((50, 400, 4000)))
+        self._pass_on()
+        pause = random.choice((0.002, 0.02, 0.1, 0.1))
+        self._world.after(pause, self._work, life)
+
+    def _pass_on(self) -> None:
+        if (writer := self.writer) is None or not self._unsent:
+            return
+        size = min(writer.room, len(self._unsent), self._world.random.choice((50, 400, 4000)))
         if size:
             piece, self._unsent = self._unsent[:size], self._unsent[size:]
             writer.offer(writer.end, piece, self.clock.now)
             self._drain()
-        pause = random.choice((0.002, 0.02, 0.1, 0.1))
-        self._world.after(pause, self._work, life)

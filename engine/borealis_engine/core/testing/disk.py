@@ -31,10 +31,11 @@ class Disk:
             self._take(self.writing.records)
             self.writing = None
 
-    def crash(self, random: Random) -> None:
-        """Power is lost: of what was being written, some first records may have reached the disk."""
+    def crash(self, random: Random, torn: int | None = None) -> None:
+        """Power is lost: of what was being written, some first records may have reached the disk, or just `torn`."""
         if self.writing is not None:
-            self._take(self.writing.records[: random.randint(0, len(self.writing.records))])
+            some = random.randint(0, len(self.writing.records))
+            self._take(self.writing.records[: some if torn is None else torn])
             self.writing = None
 
     def _take(self, records: tuple[Record, ...]) -> None:

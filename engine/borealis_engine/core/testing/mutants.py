@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, MemberId, VolumeConfig
 from borealis_engine.core import campaign, custody, quorum, reign, writer
+from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import Conn, Send
 from borealis_engine.core.history import common_point
 from borealis_engine.core.joining import Joining
@@ -264,6 +265,11 @@ def _three(sixes: quorum.Sixes, agreed: Collection[MemberId]) -> bool:
     return all(len(six.intersection(agreed)) >= 3 for six in sixes)
 
 
+def _overtake(self: Drain[Any]) -> None:
+    while effects := self._effects():
+        self._carry_out(effects)
+
+
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +379,7 @@ MUTANTS: Final = (
     Mutant(
         name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)
     ),
+    Mutant(name="effects carried out in the middle of older ones", patches=((Drain, "run", _overtake),)),
     Mutant(name="the generation of an append ignored", patches=((Node, "receive", _append_of_any_generation),)),
     Mutant(name="a configuration that a restart forgets", patches=((Storage, "configure", _forget),)),
 )

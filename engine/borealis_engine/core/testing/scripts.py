@@ -114,7 +114,7 @@ def _torn_entry(scene: Scene) -> None:
             records = node.disk.writing.records if node.disk.writing is not None else ()
             if node.name not in torn and any(isinstance(r, Entered) and r.end < node.disk.state.flush for r in records):
                 torn.add(node.name)
-                node.crash()
+                node.crash(torn=1)
                 b.crash()
                 world.after(0.1, node.start)
                 world.after(0.2, c.promote)

@@ -6,6 +6,7 @@ from typing import Final
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
+from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import (
     Adopt,
     CancelPull,
@@ -87,16 +88,17 @@ class Storage:
                 lease=self._lease,
                 now=self.clock.now,
             )
+            self._effects = Drain(self.node.effects, self._carry_out)
             self._timer = float("inf")
             self._drain()
 
-    def crash(self) -> None:
-        """Lose power."""
+    def crash(self, torn: int | None = None) -> None:
+        """Lose power; `torn` records of what is being written have reached the disk, else some."""
         if self.up:
             self._world.note(self.name, "crash", self.disk.state.promised, self.disk.state.flush)
             self.up = False
             self.crashes += 1
-            self.disk.crash(self._world.random)
+            self.disk.crash(self._world.random, torn)
             for link in list(self._links.values()):
                 link.hang_up()
             self._fetching.stop()
@@ -197,10 +199,8 @@ class Storage:
             self._drain()
 
     def _drain(self) -> None:
-        node = self.node
-        for effect in node.effects():
-            self._carry_out(effect)
-        due = node.next_deadline()
+        self._effects.run()
+        due = self.node.next_deadline()
         if due is not None and (at := self.clock.true(due) + 1e-6) < self._timer:
             self._timer = at
             self._world.at(self._timer, self._tick, self._life)
@@ -210,7 +210,11 @@ class Storage:
             self._timer = float("inf")
             self.input(self.node.tick, self.clock.now)
 
-    def _carry_out(self, effect: NodeEffect) -> None:  # noqa: PLR0912 - one case for each effect
+    def _carry_out(self, effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            self._do(effect)
+
+    def _do(self, effect: NodeEffect) -> None:  # noqa: PLR0912 - one case for each effect
         match effect:
             case Send(conn=conn, message=message):
                 if conn in self._links:

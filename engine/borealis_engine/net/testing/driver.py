@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from borealis_engine.contract.names import ROLE_INSTANCE
 from borealis_engine.contract.volume import Lsn, MemberId, VolumeConfig
+from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -53,6 +54,7 @@ class WriterDriver:
         self.writer = Writer(
             config=nodes.config, owner=self.owner, lease=nodes.lease_s, scan=_every_byte, now=loop.time(), window=window
         )
+        self._drain = Drain(self.writer.effects, self._carry_out)
         self.elected: asyncio.Future[Elected] = loop.create_future()
         self.over: asyncio.Future[Fenced | LeaseLost] = loop.create_future()
         self.refused = asyncio.Event()  # a round of the campaign came to nothing
@@ -149,9 +151,7 @@ class WriterDriver:
     def _after(self) -> None:
         if self._closed or self._frozen:
             return
-        while effects := self.writer.effects():
-            for effect in effects:
-                self._carry_out(effect)
+        self._drain.run()
         due = self.writer.next_deadline()
         if self._timer is None or due < self._due:
             if self._timer is not None:
@@ -166,7 +166,11 @@ class WriterDriver:
         self.writer.tick(self._loop.time())
         self._after()
 
-    def _carry_out(self, effect: WriterEffect) -> None:
+    def _carry_out(self, effects: list[WriterEffect]) -> None:
+        for effect in effects:
+            self._do(effect)
+
+    def _do(self, effect: WriterEffect) -> None:
         match effect:
             case SendTo(member=member, message=message):
                 self.members.send(member, message)
