@@ -38,6 +38,10 @@ ENV_PG_BIN: Final = "PG_BIN"  # directory of postgres, initdb, ...; overrides th
 
 DEFAULT_LEASE_S: Final = 4.0
 
+# Roles in PostgreSQL that are Borealis's own, so no master user bears their names.
+SUPERUSER: Final = "borealis_admin"  # the agent's; no password, its unix socket only
+REPLICATION: Final = "borealis_replication"  # whoever is a member may replicate logically
+
 ROLE_STORAGE: Final = "storage"
 ROLE_INSTANCE: Final = "instance"
 ROLE_OPERATOR: Final = "operator"

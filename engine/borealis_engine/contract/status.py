@@ -64,6 +64,7 @@ class InstanceStatus(Wire):
     revision: int = 0
     pg_version: str = ""
     database: str = ""  # digest of the DatabaseSpec last applied by this writer
+    access: str = ""  # why the master user's Secret does not let in, or a changed one is not in force; empty: nothing
     settings: str = ""  # digest of the Settings in force; parameters that need a restart may still wait for it
     refused: Mapping[str, str] = field(default_factory=dict)  # parameters that PostgreSQL does not take, and why
     pending_restart: tuple[str, ...] = ()  # parameters that this PostgreSQL takes at its next start only
@@ -106,7 +107,7 @@ class StorageStatus(Wire):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSpec(Wire):
-    """Roles, password and first database, made true in SQL by the writer; applying it twice changes nothing."""
+    """Master user and first database: the writer keeps the one, and makes the other once in the life of a volume."""
 
     master_username: str
     master_password: str

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.volume import Lsn, parse_lsn
 from borealis_engine.postgres.account import Account, make_private
 from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed, CommandFailed
 from borealis_engine.postgres.process import run
-from borealis_engine.postgres.settings import LIMITS, SUPERUSER, render_settings
+from borealis_engine.postgres.settings import LIMITS, render_settings
 from borealis_engine.proto import wal
 from borealis_engine.proto.image import ImageDescription, ImageHead, ImageMalformed, parse_head, render_head
 

@@ -24,13 +24,13 @@ from borealis_engine.postgres import accession, timelines
 from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.census import keep_counting
 from borealis_engine.postgres.commits import tells_of_unacknowledged_commit
-from borealis_engine.postgres.database import apply_spec
 from borealis_engine.postgres.errors import Cause, PostgresError, PromotionFailed, ReignEnded, ServerDied
 from borealis_engine.postgres.following import Following
 from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import stay_standby
+from borealis_engine.postgres.provision import Provision
 from borealis_engine.postgres.settings import MIB, Configuration
 from borealis_engine.postgres.source import Source
 from borealis_engine.postgres.sql import session
@@ -66,14 +66,14 @@ class Instance:
     ) -> None:  # fmt: skip
         self._site, self._identity, self._members, self._on_change = site, identity, members, on_change
         self._source = Source(members, zone=identity.zone)
-        self._role, self._ready, self._message, self._database = Role.STARTING, False, "", ""
+        self._role, self._ready, self._message = Role.STARTING, False, ""
         self._served = self._leaving = False
         self._following = Following()
         self._tuning = Tuning(site, settings or Settings())
         self.tally = Tally()
         self._census: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()  # the writer's role is
-        self._applying = asyncio.Lock()
+        self._provision = Provision(on_change)
         self._attached: Attached | None = None
         self._ownership: Ownership | None = None
         self._making: asyncio.Task[Image] | None = None
@@ -109,7 +109,8 @@ class Instance:
             generation=self._members.config.generation,
             revision=self._members.config.revision,
             pg_version=self._site.binaries.version,
-            database=self._database,
+            database=self._provision.digest,
+            access=self._provision.fault,
             settings=self._tuning.digest,
             refused=self._tuning.refused,
             pending_restart=self._tuning.pending,
@@ -146,18 +147,10 @@ class Instance:
 
     async def apply(self, spec: DatabaseSpec) -> bool:
         """Make the database specification true; False unless this is the writer."""
-        async with self._applying:
-            if self._role is not Role.WRITER:
-                return False
-            reign = self._ownership
-            if self._database != spec.digest:
-                await apply_spec(self._site.door, spec)
-                if self._ownership is not reign:
-                    return False  # it ended meanwhile
-                self._database = spec.digest
-                log.info("the database specification is true")
-                self._on_change()
-            return True
+        reign = self._ownership
+        return await self._provision.apply(
+            self._site.door, spec, lambda: self._role is Role.WRITER and self._ownership is reign
+        )
 
     async def tune(self, settings: Settings) -> bool:
         """Take the user's parameters; True once they are in force, False if that waits for PostgreSQL to come up."""
@@ -372,7 +365,8 @@ class Instance:
         if self._attached is not None:
             await self._attached.stop()
         self._attached = self._ownership = self._census = None
-        self._database, self._following = "", Following()
+        self._provision.end()
+        self._following = Following()
         self._wanted.clear()
         self._tuning.forget()
         self.tally.latency.forget()

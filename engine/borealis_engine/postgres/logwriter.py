@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from borealis_engine import native
+from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.crowd import Crowd
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.gathering import Gathering
 from borealis_engine.postgres.latency import Latency
-from borealis_engine.postgres.settings import STANDBY_NAME, SUPERUSER
+from borealis_engine.postgres.settings import STANDBY_NAME
 from borealis_engine.postgres.sql import Door
 from borealis_engine.proto.pgwire import WireError
 from borealis_engine.proto.walreceiver import Phase, WalReceiver

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-SUPERUSER: Final = "borealis_admin"  # the agent's; no password, its unix socket only
+from borealis_engine.contract.names import SUPERUSER
+
 STANDBY_NAME: Final = "volume"  # the log writer: application_name, slot, the one synchronous standby
 FEED_PORT: Final = 5433  # names the feed's unix socket beside PostgreSQL's own; nothing listens on TCP there
 MIB: Final = 1 << 20

@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 
 import psycopg
 
+from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.volume import Lsn, parse_lsn
 from borealis_engine.postgres.errors import ServerDied
-from borealis_engine.postgres.settings import SUPERUSER
 
 AGENT: Final = "borealis agent"  # application_name
 RELOAD_S: Final = 10.0

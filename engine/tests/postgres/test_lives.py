@@ -11,6 +11,7 @@ from borealis_engine.contract.status import DatabaseSpec, Role
 from borealis_engine.contract.volume import Generation, VolumeConfig
 from borealis_engine.net.members import Members
 from borealis_engine.postgres import instance as module
+from borealis_engine.postgres import provision
 from borealis_engine.postgres.attached import Site
 from borealis_engine.postgres.errors import Cause, PostgresError, ReignEnded, ServerDied
 from borealis_engine.postgres.instance import VAIN, Identity, Instance
@@ -91,8 +92,8 @@ async def test_each_life_begins_with_nothing_of_the_last(tmp_path: Path) -> None
     stopping = asyncio.Event()
 
     async def reign(lives: Lives, number: int) -> None:
-        assert (lives._database, lives._tuning.in_force, lives._wanted.is_set()) == ("", None, False)
-        lives._database, lives._tuning.in_force = "digest", Settings(digest="x")
+        assert (lives._provision.digest, lives._tuning.in_force, lives._wanted.is_set()) == ("", None, False)
+        lives._provision.digest, lives._tuning.in_force = "digest", Settings(digest="x")
         lives._become(Role.WRITER, "", ready=True)
         lives._wanted.set()
         if number == 3:
@@ -123,7 +124,7 @@ async def test_a_specification_that_outlasts_its_reign_is_not_called_true(
         await begun.wait()
         raise ReignEnded("fenced: by another", Cause.FENCED)
 
-    monkeypatch.setattr(module, "apply_spec", slow)
+    monkeypatch.setattr(provision, "apply_spec", slow)
     monkeypatch.setattr(Site, "door", None)
     stopping, lives = asyncio.Event(), Lives(tmp_path, live)
     spent = asyncio.create_task(lives.spend(stopping))
@@ -135,7 +136,7 @@ async def test_a_specification_that_outlasts_its_reign_is_not_called_true(
             await asyncio.sleep(0.001)
         go.set()
         assert not await applying
-    assert lives._database == ""
+    assert lives._provision.digest == ""
     stopping.set()
     await spent
 

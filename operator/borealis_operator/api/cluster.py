@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from borealis_engine.contract.names import REPLICATION, SUPERUSER
+
 from borealis_operator.api.autoscaling import MAX_READERS, Autoscaling, parse_autoscaling
 from borealis_operator.api.catalogue import ENGINES, Catalogue
 from borealis_operator.api.classes import CLASS_NAME, Resources
@@ -20,6 +22,7 @@ DEFAULT_DELAY: Final = "5m"
 DEFAULT_MASTER: Final = "borealis"
 IDENTIFIER: Final = r"[a-z_][a-z0-9_]{0,62}"
 RESERVED: Final = frozenset({"postgres", "public", "none", "current_user", "session_user", "user"})
+AGENTS: Final = frozenset({SUPERUSER, REPLICATION})
 MAX_NAME: Final = 45  # leaves room for "-instance-<n>-<5 characters>" in a label of 63
 SERVICE_NAME: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 PARAMETER_NAME: Final = r"[a-z_][a-z0-9_]{0,62}([.][a-z_][a-z0-9_]{0,62})?"
@@ -214,4 +217,6 @@ def _identifier(spec: Raw, key: str, *, default: str) -> str:
     name = text(spec, key, field, default=default, pattern=IDENTIFIER, remedy=remedy)
     if name.startswith("pg_") or name in RESERVED or name in {"template0", "template1"}:
         raise ConfigInvalid(field, f"{name!r} is reserved by PostgreSQL", "choose another name")
+    if key == "masterUsername" and name in AGENTS:
+        raise ConfigInvalid(field, f"{name!r} is a role of Borealis's own", "choose another name")
     return name

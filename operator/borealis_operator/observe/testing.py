@@ -21,7 +21,7 @@ from borealis_engine.contract.status import (
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
-from borealis_operator.api.errors import AgentDown, AgentOutdated
+from borealis_operator.api.errors import AgentDown, AgentOutdated, AgentRefused
 from borealis_operator.api.names import ANNOTATION_NODE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE, STORAGE
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
@@ -45,6 +45,7 @@ class FakeWorld:
     restart_only: set[str] = field(default_factory=set)  # parameters that it takes at its start only
     stuck: set[str] = field(default_factory=set)  # parameters with which it does not become ready
     disks: dict[str, str] = field(default_factory=dict)  # claim uid to the member that its disk was formatted as
+    no_access: str = ""  # why no database specification can be made true
     slow: set[str] = field(default_factory=set)  # names of storage pods that do not catch up
     _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
     _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
@@ -79,7 +80,7 @@ class FakeWorld:
         """End the process in a pod; its container starts again as a fresh reader at the next `run`."""
         status = self.statuses[uid]
         assert isinstance(status, InstanceStatus)
-        fresh = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="")
+        fresh = replace(status, role=Role.ATTACHING, ready=False, epoch=0, database="", access="")
         self.statuses[uid] = self._configured(fresh, self._started[uid], self._started[uid])
 
     def writers(self) -> list[str]:
@@ -117,10 +118,13 @@ class FakeWorld:
         self.statuses[uid] = replace(status, role=Role.PROMOTING, ready=False, epoch=self.epoch)
 
     async def set_database(self, uid: str, database: DatabaseSpec) -> None:
-        """Make roles and first database true."""
+        """Make roles and first database true, unless PostgreSQL refuses it."""
         status = self._hear(uid)
         assert isinstance(status, InstanceStatus)
-        self.statuses[uid] = replace(status, database=database.digest)
+        if self.no_access:
+            self.statuses[uid] = replace(status, access=self.no_access)
+            raise AgentRefused(self.no_access)
+        self.statuses[uid] = replace(status, database=database.digest, access="")
 
     async def set_settings(self, uid: str, settings: Settings) -> None:
         """Take parameters, as far as that goes without a restart."""
@@ -231,7 +235,7 @@ class FakeWorld:
             if status.role is Role.PROMOTING and status.epoch == reign:
                 self.statuses[uid] = replace(status, role=Role.WRITER, ready=True, durable_lsn=self.lsn)
             elif status.role is Role.WRITER and status.epoch < reign:
-                self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, database="")
+                self.statuses[uid] = replace(status, role=Role.ATTACHING, ready=False, database="", access="")
             elif self.stuck & set(self._started[uid].parameters):
                 continue
             elif status.role is Role.ATTACHING or (status.role is Role.STARTING and reign):

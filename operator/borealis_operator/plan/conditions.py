@@ -55,12 +55,13 @@ def writer_condition(writer: Pod | None, hold: str) -> Condition:
     return condition("WriterAvailable", False, "NoWriter", hold or "no instance is the writer")
 
 
-def ready_condition(writer: Condition, *, database_set: bool) -> Condition:
-    """Say whether applications can connect as the master user and write."""
+def ready_condition(writer: Condition, *, database_set: bool, fault: str = "") -> Condition:
+    """Say whether applications can connect as the master user and write; `fault` is what the setting up met with."""
     if writer["status"] == "False":
         return condition("Ready", False, writer["reason"], writer["message"])
     if not database_set:
-        return condition("Ready", False, "SettingUp", "master user and first database are being set up")
+        message = "master user and first database are being set up"
+        return condition("Ready", False, "SettingUp", f"{message}: {fault}" if fault else message)
     return condition("Ready", True, "Available", "the writer endpoint takes connections")
 
 

@@ -79,6 +79,9 @@ def password_condition(facts: Facts) -> Condition:
         remedy = f"create it in the namespace of the DBCluster, with the password under the key {KEY!r}"
         return _bad(facts, "SecretMissing", f"{FIELD}: there is no Secret {named!r}; {remedy}")
     found = read_password(source)
+    writer = facts.writer.instance_status if facts.writer else None
+    if isinstance(found, str) and writer and writer.access:
+        return condition("MasterUserSecretReady", False, "NoAccess", f"Secret {own!r} does not let in: {writer.access}")
     if isinstance(found, str):
         message = f"Secret {own!r} has what is needed to connect"
         return condition("MasterUserSecretReady", True, "Ready", message)

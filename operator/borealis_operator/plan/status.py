@@ -95,9 +95,10 @@ def render_status(
 def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, database_set: bool) -> list[Condition]:
     """Give all conditions, the ones that matter most to applications first."""
     told = writer_condition(facts.writer, hold)
+    status = facts.writer.instance_status if facts.writer else None
     was_up = facts.cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING)
     return [
-        ready_condition(told, database_set=database_set or was_up),
+        ready_condition(told, database_set=database_set or was_up, fault=status.access if status else ""),
         told,
         storage_condition(facts),
         zones_condition(facts),

@@ -19,6 +19,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"storage": {"size": "lots"}}, "spec.storage.size"),
     "database": ({"databaseName": "No Good"}, "spec.databaseName"),
     "user": ({"masterUsername": "postgres"}, "spec.masterUsername"),
+    "agents-user": ({"masterUsername": "borealis_admin"}, "spec.masterUsername"),
     "secret": ({"masterUserSecret": {"name": "../theirs"}}, "spec.masterUserSecret.name"),
     "cpu": ({"instance": {"resources": {"cpu": "many"}}}, "spec.instance.resources.cpu"),
     "autoscaling": ({"readerAutoscaling": {"minReaders": 2}}, "spec.readerAutoscaling.maxReaders"),

@@ -143,6 +143,8 @@ REFUSED = {
     "database": {"databaseName": "No Good"},
     "reserved-database": {"databaseName": "pg_things"},
     "reserved-user": {"masterUsername": "postgres"},
+    "agents-user": {"masterUsername": "borealis_admin"},
+    "agents-role": {"masterUsername": "borealis_replication"},
     "cpu": {"instance": {"resources": {"cpu": "many"}}},
     "no-bounds": {"readerAutoscaling": {"minReaders": 2}},
     "bounds-crossed": {"readerAutoscaling": {"minReaders": 5, "maxReaders": 4}},

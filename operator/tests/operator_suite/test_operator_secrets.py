@@ -300,3 +300,27 @@ async def test_a_lost_authority_stops_nothing_that_runs(running: Stage) -> None:
     await running.settle()
     assert running.status["writer"] not in ("", old["metadata"]["name"])
     assert running.status["status"] == "available"
+
+
+async def test_a_secret_that_does_not_let_in_is_told_with_the_remedy(running: Stage) -> None:
+    running.world.no_access = "the role borealis cannot be changed: an open transaction holds it (process 7)"
+    data = running.kube.objects["Secret", KEY.namespace, "orders-master"]["data"]
+    give(running, "orders-master", {**data, "password": encode(GOOD)})
+    for _ in range(3):
+        await running.reconciler.once(KEY)
+    ready = told(running)["MasterUserSecretReady"]
+    assert (ready["status"], ready["reason"]) == ("False", "NoAccess")
+    assert ready["message"] == f"Secret 'orders-master' does not let in: {running.world.no_access}"
+    running.world.no_access = ""
+    await running.settle()
+    assert told(running)["MasterUserSecretReady"]["status"] == "True"
+
+
+async def test_a_cluster_that_cannot_be_set_up_says_why(stage: Stage) -> None:
+    stage.world.no_access = "PostgreSQL refuses it: no space left"
+    stage.declare({"readers": 0})
+    for _ in range(12):
+        await stage.reconciler.once(KEY)
+        stage.world.run()
+    assert stage.status["status"] == "creating"
+    assert stage.world.no_access in told(stage)["Ready"]["message"]
