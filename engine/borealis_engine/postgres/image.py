@@ -65,7 +65,8 @@ def make_image(binaries: Binaries, scratch: Path, account: Account | None) -> Im
     shutil.rmtree(scratch, ignore_errors=True)
     make_private(scratch, account)
     try:
-        _initdb(binaries, data, account)
+        run_initdb(binaries, data, account)
+        _settle(binaries, data, account)
         return pack_image(binaries, data, account)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -113,13 +114,18 @@ def segment_name(timeline: int, lsn: int, segment_size: int) -> str:
     return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
 
 
-def _initdb(binaries: Binaries, data: Path, account: Account | None) -> None:
+def run_initdb(binaries: Binaries, data: Path, account: Account | None) -> None:
+    """Make a fresh database cluster; what it writes into postgresql.conf is `settings.INITDB`, or Borealis's own."""
     command = [
         binaries.path("initdb"), "--pgdata", str(data), "--username", SUPERUSER, "--auth", "trust",
         "--encoding", "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--wal-segsize", str(SEGMENT_MIB),
         "--no-sync", "--no-instructions",
     ]  # fmt: skip
     run(command, account, cwd=data.parent)
+
+
+def _settle(binaries: Binaries, data: Path, account: Account | None) -> None:
+    """Run and shut it down once with the limits and without full pages, as every instance runs."""
     settings = {**LIMITS, "full_page_writes": "off", "fsync": "off", "min_wal_size": f"{2 * SEGMENT_MIB}MB"}
     (data / "postgresql.conf").write_text(render_settings(settings))
     run([binaries.path("postgres"), "--single", "-D", str(data), "template1"], account, cwd=data.parent)

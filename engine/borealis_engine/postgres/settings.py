@@ -47,7 +47,17 @@ DISPOSABLE: Final[Mapping[str, str]] = {
     "log_min_messages": "warning",
     "lc_messages": "C",
 }
-DEFAULTS: Final[Mapping[str, str]] = {  # where ours differ from PostgreSQL's; users may set them otherwise
+INITDB: Final[Mapping[str, str]] = {  # what initdb writes for image 0, which carries no postgresql.conf
+    "datestyle": "iso, mdy",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_monetary": "C.UTF-8",
+    "lc_numeric": "C.UTF-8",
+    "lc_time": "C.UTF-8",
+    "default_text_search_config": "pg_catalog.english",
+}
+DEFAULTS: Final[Mapping[str, str]] = {  # where PostgreSQL's own would be others; users may set them otherwise
+    **INITDB,
     "log_checkpoints": "off",
     "ssl_min_protocol_version": "TLSv1.2",
 }
