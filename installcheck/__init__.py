@@ -1,0 +1,1 @@
+"""PostgreSQL's own regression and isolation suites against the writer endpoint of a cluster in local mode."""

@@ -1,0 +1,79 @@
+"""How PostgreSQL's own suites are found and counted; running them is `make installcheck`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from borealis_engine.postgres.binaries import Binaries
+
+from installcheck import __main__ as installcheck
+from installcheck.source import Unavailable, fetch, source_lists
+
+PARAGRAPHS = """\
+# Types: deb is said in a comment
+Types: deb deb-src
+URIs: https://archive.example/debian
+Suites: stable stable-updates
+Components: main
+"""
+OLD = """\
+parallel group (2 tests):  name varchar
+     name                         ... ok           68 ms
+     varchar                      ... FAILED       12 ms
+test tablespace                   ... ok          210 ms
+ 1 of 3 tests failed.
+"""
+TAP = """\
+# parallel group (2 tests):  name varchar
+ok 1         - test_setup                                 95 ms
+ok 2         + name                                       68 ms
+not ok 3     + varchar                                    12 ms
+1..3
+"""
+STANDIN = """\
+#!/bin/sh
+while [ $# -gt 0 ]; do echo "{name} $1" >>{log}; shift; done
+if [ {name} = postgres ]; then cat >>{log}; fi
+"""
+
+
+def test_lists_of_an_archive_become_lists_of_its_sources() -> None:
+    texts = {
+        "one.list": "# a\ndeb [arch=amd64] https://archive.example/debian stable main\n",
+        "two.sources": PARAGRAPHS,
+    }
+    found = source_lists(
+        {**texts, "other.list": "deb https://other.example/apt x main\n"}, "https://archive.example/debian/"
+    )
+    assert found["one.list"] == "deb-src [arch=amd64] https://archive.example/debian stable main\n"
+    assert found["two.sources"].splitlines()[0] == "Types: deb-src"
+    assert set(found) == {"one.list", "two.sources"}
+
+
+@pytest.mark.parametrize("output", [OLD, TAP], ids=["before 16", "TAP"])
+def test_tests_are_counted_in_both_forms_of_the_report(output: str) -> None:
+    assert installcheck.count(output) == (2, 1)
+
+
+def test_a_machine_without_the_package_says_so(tmp_path: Path) -> None:
+    nowhere = Binaries(directory=tmp_path / "bin", major=999, version="999.1")
+    with pytest.raises(Unavailable, match=r"."):
+        fetch(tmp_path, nowhere)
+
+
+def test_the_suites_superuser_owns_the_catalogs_and_borealis_has_its_own(tmp_path: Path) -> None:
+    real, log = tmp_path / "real", tmp_path / "log"
+    real.mkdir()
+    for name in ("initdb", "postgres", "psql"):
+        (real / name).write_text(STANDIN.format(name=name, log=log))
+        (real / name).chmod(0o755)
+    programs = installcheck.write_programs(tmp_path, Binaries(directory=real, major=15, version="15.1"), "secret")
+    words = ["--pgdata", "/some where", "--username", "borealis_admin", "--auth", "trust"]
+    subprocess.run([programs / "initdb", *words], check=True, env={"PATH": os.defpath})
+    said = log.read_text().splitlines()
+    assert said[:6] == [f"initdb {word}" for word in (*words[:3], installcheck.ROLE, *words[4:])]
+    assert said[6:10] == [f"postgres {word}" for word in ("--single", "-D", "/some where", "postgres")]
+    assert said[10] == f"alter role {installcheck.ROLE} password 'secret'"
+    assert said[11].startswith("create role borealis_admin superuser")
+    assert (programs / "psql").resolve() == real / "psql"
