@@ -33,6 +33,8 @@ THEMES = (
     "healing",
     "damage",
     "gray",
+    "strangers",
+    "statements",
     "deletion",
 )
 REPEATS = [str(n + 1) for n in range(5 if os.environ.get("DEPTH") == "full" else 1)]

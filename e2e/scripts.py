@@ -194,3 +194,93 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
     connection.execute("INSERT INTO pinned VALUES (1)")
     print(connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0])
 """
+
+# Argument: URI of the writer endpoint. Writes one record of 700 MB, then commits a row behind it; prints the seconds.
+LARGE_RECORD = """
+import sys, time
+import psycopg
+began = time.monotonic()
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS behind (id int)")
+    connection.execute("SELECT pg_logical_emit_message(false, 'x', repeat('x', 700 * 1024 * 1024))")
+    connection.execute("INSERT INTO behind VALUES (1)")
+print(round(time.monotonic() - began, 1))
+"""
+
+# Argument: URI of one instance. Prints how many rows of LARGE_RECORD are seen.
+COUNT_BEHIND = """
+import sys
+import psycopg
+with psycopg.connect(sys.argv[1], connect_timeout=10) as connection:
+    print(connection.execute("SELECT count(*) FROM behind").fetchone()[0])
+"""
+
+# Argument: URI of the writer endpoint. One transaction that writes 700 MB; prints its error, or an empty state.
+FILL = """
+import json, sys, time
+import psycopg
+began, state, said = time.monotonic(), "", ""
+try:
+    with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+        connection.execute("CREATE TABLE wide AS SELECT n, repeat('x', 1000) AS line FROM generate_series(1, 700000) n")
+except psycopg.Error as error:
+    state, said = error.sqlstate or type(error).__name__, str(error).strip()
+print(json.dumps({"state": state, "said": said, "seconds": round(time.monotonic() - began, 1)}))
+"""
+
+# Arguments: host:port, as many as there are. Prints for each whether a connection of TCP is opened within 3 s.
+REACH = """
+import json, socket, sys
+def reached(place):
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps({place: reached(place) for place in sys.argv[1:]}))
+"""
+
+# Arguments: number, port, then hosts. To each host so many TLS handshakes at once, a byte a second, and a new one for
+# each that the other side ends. Prints `open` once each was tried, then reads a line, and prints what became of them.
+SLOW_HANDSHAKES = """
+import asyncio, json, resource, sys
+hello = bytes.fromhex("1603010200010001fc0303") + bytes(501)
+number, port, hosts = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+told = {"opened": 0, "ended": 0, "refused": 0}
+async def handshake(host, tried):
+    while True:
+        try:
+            async with asyncio.timeout(10):
+                reader, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            told["refused"] += 1
+            tried.set()
+            await asyncio.sleep(1)
+            continue
+        told["opened"] += 1
+        tried.set()
+        try:
+            for byte in hello:
+                writer.write(bytes((byte,)))
+                await writer.drain()
+                await asyncio.sleep(1)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+        told["ended"] += 1
+async def main():
+    events = [asyncio.Event() for _ in range(number * len(hosts))]
+    tasks = [asyncio.create_task(handshake(hosts[n % len(hosts)], event)) for n, event in enumerate(events)]
+    for event in events:
+        await event.wait()
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    for task in tasks:
+        task.cancel()
+    print(json.dumps(told), flush=True)
+asyncio.run(main())
+"""

@@ -6,9 +6,10 @@ The ledger runs in the pod, not under kubectl, so a connection to the API server
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from e2e.kind import Kind
@@ -18,8 +19,8 @@ from e2e.report import Scenario
 POD = "client"
 
 
-def manifest(kind: Kind, image: str) -> str:
-    """Give the client's pod as JSON; it stays on the control plane's node."""
+def manifest(kind: Kind, image: str, *, name: str = POD, labels: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Give a client's pod as JSON; it stays on the control plane's node."""
     forever = ["bash", "-c", "while :; do sleep 1; done"]  # reaps what the ledgers leave
     container = {"name": POD, "image": image, "command": forever, "workingDir": "/tmp"}
     spec = {
@@ -29,32 +30,37 @@ def manifest(kind: Kind, image: str) -> str:
         "automountServiceAccountToken": False,
         "containers": [container],
     }
-    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD}, "spec": spec})
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)}, "spec": spec}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """The client's pod."""
+    """A client's pod."""
 
     kind: Kind
+    pod: str = POD
 
-    def start(self, image: str) -> None:
+    def start(self, image: str, **labels: str) -> None:
         """Make the pod, and wait for it."""
-        self.kind.kubectl("apply", "-f", "-", stdin=manifest(self.kind, image))
-        self.kind.kubectl("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=180s", timeout=190)
+        self.kind.kubectl("apply", "-f", "-", stdin=manifest(self.kind, image, name=self.pod, labels=labels))
+        self.kind.kubectl("wait", "--for=condition=Ready", f"pod/{self.pod}", "--timeout=180s", timeout=190)
 
     def shell(self, script: str, *arguments: str, timeout: float = 60, check: bool = True) -> str:
         """Run a shell script in the pod."""
-        return self.kind.kubectl("exec", POD, "--", "sh", "-c", script, "sh", *arguments, timeout=timeout, check=check)
+        return self.kind.kubectl(
+            "exec", self.pod, "--", "sh", "-c", script, "sh", *arguments, timeout=timeout, check=check
+        )
 
     def python(self, script: str, *arguments: str, timeout: float = 60) -> str:
         """Run a Python script in the pod, which has psycopg and SQLAlchemy."""
-        return self.kind.kubectl("exec", "-i", POD, "--", "python", "-", *arguments, timeout=timeout, stdin=script)
+        return self.kind.kubectl("exec", "-i", self.pod, "--", "python", "-", *arguments, timeout=timeout, stdin=script)
 
     @contextmanager
     def converse(self, script: str, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
         """Run a Python script in the pod that says `open`, and then reads its standard input."""
-        command = self.kind.kubectl_command("exec", "-i", POD, "--", "python", "-u", "-c", script, *arguments)
+        command = self.kind.kubectl_command("exec", "-i", self.pod, "--", "python", "-u", "-c", script, *arguments)
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
             try:
