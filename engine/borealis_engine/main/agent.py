@@ -20,6 +20,7 @@ from borealis_engine.contract.volume import VolumeConfig
 from borealis_engine.main.environment import ConfigInvalid, Environment
 from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Command, Reply, Surface, serve_control, serve_probes
+from borealis_engine.net.door import raise_descriptor_limit
 from borealis_engine.net.errors import TlsInvalid
 from borealis_engine.net.members import Members
 from borealis_engine.net.tls import load_tls
@@ -180,6 +181,7 @@ async def run(configuration: Configuration, lines: JsonLines) -> bool:
         ready=lambda: instance.ready,
         commands=commands(instance),
         metrics=make_registry(lambda: instance.status, instance.tally, lambda: instance.standings),
+        dropped=instance.tally.drop,
     )
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(configuration.site.prepare)
@@ -210,6 +212,7 @@ def main() -> None:
         configuration = read_configuration(Environment())
     except (ConfigInvalid, TlsInvalid, PostgresError) as error:
         sys.exit(_complain(str(error), 2))
+    raise_descriptor_limit()
     lines = log_as_json(cluster=configuration.cluster, node=configuration.identity.name)
     try:
         asked = uvloop.run(run(configuration, lines))

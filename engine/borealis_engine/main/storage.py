@@ -16,6 +16,7 @@ from borealis_engine.main.environment import ConfigInvalid, Environment
 from borealis_engine.main.inspection import add_commands
 from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Surface, serve_control, serve_probes
+from borealis_engine.net.door import raise_descriptor_limit
 from borealis_engine.net.errors import TlsInvalid
 from borealis_engine.net.storage import StorageNode, StorageSettings
 from borealis_engine.net.tls import Tls, load_tls
@@ -87,7 +88,9 @@ async def run(configuration: Configuration, lines: JsonLines) -> int:
         status=storage.status,
         configure=storage.shell.configure,
         ready=lambda: storage.fit,
+        healthy=lambda: not storage.renewal.is_set(),  # should this process fail to end, the kubelet ends it
         metrics=storage.meters.registry,
+        dropped=storage.meters.dropped,
     )
     host = configuration.storage.host
     async with AsyncExitStack() as stack:
@@ -122,6 +125,7 @@ def main() -> None:
         configuration = read_configuration(Environment())
     except (ConfigInvalid, TlsInvalid) as error:
         sys.exit(_complain(str(error), 2))
+    raise_descriptor_limit()
     lines = log_as_json(cluster=configuration.cluster, node=configuration.storage.name)
     try:
         sys.exit(uvloop.run(run(configuration, lines)))

@@ -26,11 +26,14 @@ from borealis_engine.contract.names import (
     VOLUME,
 )
 from borealis_engine.contract.volume import VolumeConfig
+from borealis_engine.net.door import HANDSHAKE_S, Drop
 from borealis_engine.net.errors import PeerRejected
+from borealis_engine.net.http import listening
 from borealis_engine.net.tls import ROLES, Tls
 
 MIN_EVENT_GAP_S = 0.02  # a burst of changes becomes one line
 MAX_BODY = 1 << 20
+PROBE_S = 10.0  # for a whole connection to the probes: the longest that Prometheus waits by default
 
 
 class Status(Protocol):
@@ -62,6 +65,7 @@ class Surface:
     healthy: Callable[[], bool] = lambda: True
     commands: Mapping[tuple[str, str], Command] = field(default_factory=dict)  # (method, path)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    dropped: Callable[[Drop], None] = lambda reason: None  # a connection was
 
 
 class Changes:
@@ -103,7 +107,7 @@ async def serve_control(
     app.router.add_put(VOLUME, _volume(surface))
     for (method, path), command in surface.commands.items():
         app.router.add_route(method, path, _command(command))
-    async with _listening(app, host, port, tls):
+    async with listening(app, host, port, tls, patience_s=HANDSHAKE_S, dropped=surface.dropped):
         try:
             yield
         finally:
@@ -117,19 +121,8 @@ async def serve_probes(surface: Surface, *, host: str, port: int = PROBE_PORT) -
     app.router.add_get("/healthz", _probe(surface.healthy))
     app.router.add_get("/readyz", _probe(surface.ready))
     app.router.add_get("/metrics", _metrics(surface.metrics))
-    async with _listening(app, host, port, None):
+    async with listening(app, host, port, None, patience_s=PROBE_S, dropped=surface.dropped):
         yield
-
-
-@asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int, tls: Tls | None) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handle_signals=False)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, ssl_context=tls.server if tls else None, reuse_address=True).start()
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def _gate(tls: Tls) -> Middleware:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from borealis_engine.net.background import PACE, Background, Pace
 from borealis_engine.net.donors import fetch_log
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, LogDamaged
+from borealis_engine.store.disk import Unopened
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed, Exhausted, LogDamaged
 from borealis_engine.store.holes import Piece
 from borealis_engine.store.member import Store
 from borealis_engine.store.mending import check_file, check_image, put, survey_journal
@@ -97,6 +98,8 @@ class Healing:
             for size in steps:
                 self._shell.meters.scrubbed(size)
                 self._thread.pause(size)
+        except Unopened as error:
+            log.warning("not scrubbed: %s", error)
         except (DiskCorrupt, FileNotFoundError) as error:
             self._shell.meters.corrupt.inc()
             self.suspect(subject, error)
@@ -115,7 +118,7 @@ class Healing:
     def _attempt(self, subject: "Subject") -> None:
         try:
             missing = self._image(subject) if isinstance(subject, str) else self._file(subject)
-        except Unsettled as error:
+        except (Unsettled, Exhausted, Unopened) as error:
             missing = str(error)
         except (DiskCorrupt, DiskFailed, OSError) as error:
             self._hopeless.add(subject)

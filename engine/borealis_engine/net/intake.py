@@ -19,7 +19,7 @@ from borealis_engine.core.sourcing import Ask, Sourcing, donors
 from borealis_engine.net.dial import converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.requests import get_image, read_on
-from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, StoreError
+from borealis_engine.store.errors import DiskCorrupt, Exhausted, ImageUnknown, StoreError
 from borealis_engine.store.images import Upload
 from borealis_engine.store.member import Store
 
@@ -78,7 +78,7 @@ class Intake:
                 async with aclosing(get_image(self._shell.endpoint, self._member(donor), image)) as pieces:
                     await self._write(image, pieces)
                 return True
-            except (NetError, ImageUnknown) as error:
+            except (NetError, ImageUnknown, Exhausted) as error:
                 self._learn(error)
                 log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
         return False
@@ -133,7 +133,7 @@ class Intake:
         try:
             data = await self._in_thread(store.images.log, effect.image, effect.start, effect.upto)
             shell.input(lambda now: shell.node.pulled(effect.token, effect.start, data, now))
-        except (ImageUnknown, DiskCorrupt) as error:
+        except (ImageUnknown, DiskCorrupt, Exhausted) as error:
             log.warning("no log from an image: %s", error)
             if isinstance(error, DiskCorrupt):
                 shell.meters.corrupt.inc()

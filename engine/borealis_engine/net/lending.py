@@ -97,6 +97,7 @@ class Lending:
             if deeds.handed:
                 self._handed, self._relieved = self._take_over(deeds), False
         except (SafetyViolated, StoreError) as error:
+            self._shell.failure = self._shell.failure or error
             node.failed(f"the short way: {error}")
 
     def _take_over(self, deeds: native.Deeds) -> _Handed:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.core.messages import Reason
+from borealis_engine.net.door import Drop
 
 PREFIX: Final = "borealis_storage_"
 GAUGES: Final = {  # name: field of the status, meaning
@@ -57,6 +58,14 @@ class Meters(Collector):
         self._repaired = Counter(
             "borealis_storage_repaired", "Damaged places made good, mostly from other nodes.", registry=self.registry
         )
+        self._dropped = Counter(
+            "borealis_storage_connections_dropped",
+            "Connections that were dropped, most of them without a certificate.",
+            ["reason"],
+            registry=self.registry,
+        )
+        for why in Drop:
+            self._dropped.labels(why.value)
         self.registry.register(self)
 
     def synced(self, size: int, seconds: float) -> None:
@@ -75,6 +84,10 @@ class Meters(Collector):
     def refused(self, reason: Reason) -> None:
         """Count a request that was not done."""
         self._refused.labels(reason.name.lower()).inc()
+
+    def dropped(self, reason: Drop) -> None:
+        """Count a connection that was dropped."""
+        self._dropped.labels(reason.value).inc()
 
     def pulled(self, size: int) -> None:
         """Count log that came from a peer."""

@@ -1,10 +1,10 @@
-"""The log port of a storage node: accepts connections and gives each a thread that reads it.
+"""The log port of a storage node: gives each connection that the door lets in a thread that reads it.
 
-Invariant: a connection has one reader at a time. A reader that hangs in the disk is relieved by another one, so that
-the owner's heartbeats are heard and answered while a sync takes its time; it ends when it comes back.
+Invariants: a connection has one reader at a time. A reader that hangs in the disk is relieved by another one, so that
+the owner's heartbeats are heard and answered while a sync takes its time; it ends when it comes back. What goes wrong
+on a connection, an unexpected error included, costs that connection alone.
 """
 
-import asyncio
 import itertools
 import logging
 import os
@@ -18,16 +18,15 @@ from typing import Final, Protocol
 from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_STORAGE
 from borealis_engine.core.effects import Conn
 from borealis_engine.net.channel import Endpoint
-from borealis_engine.net.errors import NetError
+from borealis_engine.net.door import PEERS, STRANGERS, Door, Drop, Stranger
+from borealis_engine.net.errors import Disconnected, NetError
 from borealis_engine.net.stream import Stream, TlsStream
 from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.errors import ProtocolError
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS: Final = 256  # at most; more are closed at once
-BACKLOG: Final = 64  # connections not accepted yet
-PAUSE_S: Final = 0.1  # after an accept that failed
+THREADS: Final = 2 * (PEERS + STRANGERS)  # at most: those of connections, and readers that hang in the disk
 STOP_S: Final = 10.0  # for a thread to end
 
 
@@ -47,8 +46,8 @@ class Handler(Protocol):
     def closed(self, conn: Conn) -> None:
         """The connection is gone."""
 
-    def fail(self, error: Exception) -> None:
-        """A thread ended by surprise."""
+    def dropped(self, reason: Drop) -> None:
+        """A connection was dropped."""
 
 
 @dataclass(slots=True)
@@ -57,6 +56,7 @@ class _Line:
 
     conn: Conn
     stream: Stream
+    stranger: Stranger
     reader: threading.Thread | None = None
     opened: bool = False  # the handler knows of it
     busy: bool = False  # the reader has handed over what it read and is not back
@@ -71,56 +71,34 @@ class Port:
         self._lock = threading.Lock()
         self._lines: dict[Conn, _Line] = {}
         self._threads: set[threading.Thread] = set()
-        self._listeners: list[socket.socket] = []
         self._stopped = False
+        self._door = Door(self._welcome, dropped=handler.dropped)
 
     def listen(self, host: str, port: int) -> None:
         """Take connections from here on; OSError if the address cannot be had. In the event loop, as `close`."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        listener.setblocking(False)
-        self._listeners.append(listener)
-        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+        self._door.listen(host, port)
 
     def close(self) -> None:
         """Take no more connections."""
-        while self._listeners:
-            listener = self._listeners.pop()
-            asyncio.get_running_loop().remove_reader(listener)
-            listener.close()
+        self._door.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            return  # the peer was faster to leave
-        except OSError as error:  # no file descriptor is left: look again later
-            log.warning("cannot accept a connection: %s", error)
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(listener)
-            loop.call_later(PAUSE_S, self._resume, listener)
-            return
-        try:
-            self._welcome(sock)
-        except OSError as error:
-            log.info("a connection came to nothing: %s", error)
-            sock.close()
-
-    def _resume(self, listener: socket.socket) -> None:
-        if listener in self._listeners:
-            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-
-    def _welcome(self, sock: socket.socket) -> None:
-        if len(self._threads) >= CONNECTIONS:
-            raise ConnectionRefusedError(f"{CONNECTIONS} are open already")
+    def _welcome(self, sock: socket.socket, stranger: Stranger) -> None:
+        """Give a connection its thread; OSError, MemoryError or RuntimeError if there is none for it."""
+        if len(self._threads) >= THREADS:
+            raise ConnectionRefusedError(f"{THREADS} threads are at work already")
         endpoint, roles = self._handler.endpoint, (ROLE_INSTANCE, ROLE_STORAGE)
         wire = endpoint.tls.wire
         stream: Stream = TlsStream(sock, endpoint, roles) if wire is None else WireStream(sock, endpoint, roles, wire)
-        line = _Line(Conn(next(self._numbers)), stream)
+        line = _Line(Conn(next(self._numbers)), stream, stranger)
         with self._lock:
-            self._lines[line.conn] = line
             thread = self._thread(line, self._greet)
-        thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads
+                self._threads.discard(thread)
+                stream.finish()
+                raise
+            self._lines[line.conn] = line
 
     def relieve(self, conn: Conn, hanging: int | None) -> None:
         """Let another thread read a connection if its reader is the one that hangs, named by its `ident`.
@@ -133,9 +111,14 @@ class Port:
                 return
             if hanging is not None and (line.reader.ident != hanging or not line.busy):
                 return
-            line.busy = False
-            thread = self._thread(line, self._read)
-        thread.start()
+            former, busy = line.reader, line.busy
+            thread, line.busy = self._thread(line, self._read), False
+            try:
+                thread.start()
+            except RuntimeError as error:  # then the connection waits for the one that hangs
+                log.warning("a reader that hangs cannot be relieved: %s", error)
+                self._threads.discard(thread)
+                line.reader, line.busy = former, busy
 
     def stop(self) -> None:
         """Close all connections and wait for their threads; after `close`."""
@@ -152,16 +135,15 @@ class Port:
 
         def run() -> None:
             _be_patient()
-            reason = "internal error"
+            reason, drop = "internal error", Drop.FAILED
             try:
                 work(line)
             except (NetError, ProtocolError) as error:
-                reason = str(error)
-            except Exception as error:
+                reason, drop = str(error), Drop.REJECTED
+            except Exception:
                 log.exception("a connection's thread failed")
-                self._handler.fail(error)
             finally:
-                self._end(line, thread, reason)
+                self._end(line, thread, reason, drop)
                 with self._lock:
                     self._threads.discard(thread)
 
@@ -172,6 +154,8 @@ class Port:
     def _greet(self, line: _Line) -> None:
         """Accept the peer by its certificate, then read."""
         line.stream.handshake()
+        if not self._door.known(line.stranger):
+            raise Disconnected("dropped before its certificate was seen")
         self._handler.opened(line.conn, line.stream)
         line.opened = True
         self._read(line)
@@ -190,14 +174,14 @@ class Port:
                     return
                 line.busy = False
 
-    def _end(self, line: _Line, thread: threading.Thread, reason: str) -> None:
+    def _end(self, line: _Line, thread: threading.Thread, reason: str, drop: Drop) -> None:
         """A thread is done, and the connection with it unless another thread reads that."""
         with self._lock:
             if line.reader is not thread:
                 return
-            del self._lines[line.conn]
-        if not line.opened:
-            log.info("a connection came to nothing: %s", reason)
+            self._lines.pop(line.conn, None)
+        if self._door.gone(line.stranger) or drop is Drop.FAILED:
+            self._door.note(drop, reason)
         line.stream.close(reason)
         line.stream.finish()
         if line.opened:

@@ -13,7 +13,7 @@ from borealis_engine.core.journal import EMPTY
 from borealis_engine.net.background import PACE, Background, Pace
 from borealis_engine.net.donors import fetch_log
 from borealis_engine.store.disk import Disk
-from borealis_engine.store.errors import DiskCorrupt, StoreError, disk_errors
+from borealis_engine.store.errors import DiskCorrupt, Exhausted, StoreError, disk_errors
 from borealis_engine.store.holes import Piece
 from borealis_engine.store.journal_file import file_name
 from borealis_engine.store.mending import put
@@ -49,17 +49,22 @@ class Rescue:
     # --- in the thread ---------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        try:
-            while missing := self._attempt():
-                self._say(f"{missing} damaged places that no other member has mended yet")
+        while not self.healed:
+            try:
+                while missing := self._attempt():
+                    self._say(f"{missing} damaged places that no other member has mended yet")
+                    self._thread.rest(self._thread.pace.retry_s)
+                with disk_errors("opening the mended disk"):
+                    self._reopen()
+            except Exhausted as error:
+                self._say(f"it is looked at again: {error}")
                 self._thread.rest(self._thread.pace.retry_s)
-            with disk_errors("opening the mended disk"):
-                self._reopen()
-        except (StoreError, OSError) as error:
-            self._say(f"it cannot be mended: {error}")
-            return
-        self.damaged.clear()
-        self.healed = True
+            except (StoreError, OSError) as error:
+                self._say(f"it cannot be mended: {error}")
+                return
+            else:
+                self.damaged.clear()
+                self.healed = True
 
     def _attempt(self) -> int:
         """Mend what peers give; give how many places are left."""

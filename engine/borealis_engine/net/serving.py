@@ -13,7 +13,7 @@ from borealis_engine.core.effects import Conn, ServeFeed, ServeImage, ServeLog
 from borealis_engine.core.messages import Feed, ImageData, LogData
 from borealis_engine.net.pace import PIECE, Pace
 from borealis_engine.net.stream import Stream
-from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, LogDamaged, LogUnknown, StoreError
+from borealis_engine.store.errors import DiskCorrupt, Exhausted, ImageUnknown, LogDamaged, LogUnknown, StoreError
 
 if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
@@ -56,7 +56,7 @@ class Serving:
                     self._image(effect, stream)
                 case _:
                     assert_never(effect)
-        except (LogUnknown, ImageUnknown) as error:
+        except (LogUnknown, ImageUnknown, Exhausted) as error:
             stream.close(str(error))
         except DiskCorrupt as error:
             stream.close(str(error))

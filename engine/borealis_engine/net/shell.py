@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeAlias, assert_never, cast
 
 from borealis_engine import native
@@ -42,6 +43,9 @@ from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
+from borealis_engine.net.door import Drop
+from borealis_engine.net.filling import Filling
+from borealis_engine.net.guard import at_its_own_cost, guarded, waiting_for_memory
 from borealis_engine.net.intake import Intake
 from borealis_engine.net.lending import HANG_S, Lending
 from borealis_engine.net.meters import Meters
@@ -53,7 +57,7 @@ from borealis_engine.net.uploads import Uploads
 from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.frames import parse_append
 from borealis_engine.store.disk import DIRECT_FROM
-from borealis_engine.store.errors import StoreError
+from borealis_engine.store.errors import Exhausted, StoreError
 from borealis_engine.store.member import Store
 
 log = logging.getLogger(__name__)
@@ -82,8 +86,7 @@ class Shell:
         self.changed = threading.Condition(cast(threading.Lock, self.lock))  # what may be read, backlog, or service
         self.cuts = 0  # truncations so far
         self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")  # for the event loop
-        self._fill_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
-        self._filling = False
+        self._filling = Filling(self.fail)
         self._streams: dict[Conn, Stream] = {}
         self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,12 +122,12 @@ class Shell:
         envelopes = stream.decode(data)
         if not envelopes:
             return
-        with self.lock:
-            now = self.clock.now()
+
+        def receive(now: float) -> None:
             for envelope in envelopes:
                 self.node.receive(conn, envelope, now)
-            work = self._carry_out()
-        self._work_off(work, conn)
+
+        self._work_off(self._step(receive), conn)
         if self.node.backlog > BACKLOG_HIGH:
             self.wait_for_disk(BACKLOG_LOW)
 
@@ -174,11 +177,26 @@ class Shell:
 
     def input(self, give: Callable[[float], None]) -> None:
         """Give the node something from the event loop or a background thread; the disk's thread writes."""
-        with self.lock:
-            give(self.clock.now())
-            work = self._carry_out()
+        work = self._step(give)
         if work:
-            self._in_background(self.disk_thread, lambda: self._work_off(work))
+            self.disk_thread.submit(guarded, partial(self._work_off, work), self.fail)
+
+    def _step(self, give: Callable[[float], None]) -> list[Work]:
+        """Give the node something and do what follows; what is left is for a thread that may wait.
+
+        An unexpected error half-way takes the node out of service: nobody knows what it would have said or refused.
+        """
+        with self.lock:
+            try:
+                give(self.clock.now())
+                return self._carry_out()
+            except Exception as error:
+                self._failed(error)
+                raise
+
+    def dropped(self, reason: Drop) -> None:
+        """A connection was dropped."""
+        self.meters.dropped(reason)
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Adopt a higher configuration of this cluster, durably; give the one in force."""
@@ -191,6 +209,9 @@ class Shell:
             if self.store is not None:
                 try:
                     self.store.remember_volume(config.to_json())
+                except Exhausted as error:  # not adopted: whoever told of it tells again
+                    log.warning("%s", error)
+                    return known
                 except StoreError as error:
                     self.fail(error)
                     return known
@@ -203,9 +224,12 @@ class Shell:
     def fail(self, error: Exception) -> None:
         """Take the node out of service for good."""
         with self.lock:
-            self.failure = self.failure or error
-            self.node.failed(str(error))
-            self._carry_out()
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self.node.failed(str(error) or type(error).__name__)
+        self._carry_out()
 
     async def fetch_image(self, image: str) -> bool:
         """Store an image anew; False if no other member gives it."""
@@ -273,11 +297,16 @@ class Shell:
                 case Adopt(config=config):
                     self.configure(config)  # before this connection's next message is taken
                 case StoreImage():
-                    self._uploads.take(effect)
+                    self._for_one(effect.conn, partial(self._uploads.take, effect))
                 case ServeLog() | ServeFeed() | ServeImage():
-                    self._serving.serve(effect)
+                    self._for_one(effect.conn, partial(self._serving.serve, effect))
                 case _:
                     assert_never(effect)
+
+    def _for_one(self, conn: Conn, work: Callable[[], None]) -> None:
+        with self.lock:
+            stream = self.stream(conn)
+        at_its_own_cost(work, stream, self.meters.dropped)
 
     def _persist(self, persist: Persist, conn: Conn | None) -> list[Work]:
         """Write and sync, for the reader of `conn` or a background thread; give what the node wants next."""
@@ -285,9 +314,8 @@ class Shell:
         size = sum(len(record.data) for record in persist.records if isinstance(record, Logged))
         if store is None or not self._sync(conn, size, store.journal.append, persist.records):
             return []
+        work = self._step(lambda now: self.node.persisted(persist.token))
         with self.lock:
-            self.node.persisted(persist.token)
-            work = self._carry_out()
             self.changed.notify_all()
         self._report(before.promised, before.epoch)
         if size < DIRECT_FROM:  # else more comes, and zeros in the page cache would have to be written out before it
@@ -299,7 +327,8 @@ class Shell:
         began = time.monotonic()
         self._syncing = (conn, threading.get_ident(), began) if conn is not None else None
         try:
-            write(*args, **named)
+            journal = self.store.journal if self.store else None
+            waiting_for_memory(partial(write, *args, **named), lambda: journal.failed if journal else "no disk")
         except Exception as error:  # noqa: BLE001 - whatever it was, what the disk holds is not known any more
             self.fail(error)
             return False
@@ -323,32 +352,8 @@ class Shell:
 
     def fill_ahead(self) -> None:
         """Have zeros written behind the end of the journal, if there are few."""
-        store = self.store
-        if store is not None and store.journal.wants_fill and not self._filling:
-            self._filling = True
-            self._in_background(self._fill_thread, lambda: self._fill(store))
-
-    def _fill(self, store: Store) -> None:
-        """Write zeros ahead."""
-        try:
-            while store.journal.wants_fill:
-                store.journal.fill()
-        except StoreError as error:
-            self.fail(error)
-        finally:
-            self._filling = False
-
-    def _in_background(self, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
-        """Do work in a thread; what fails by surprise takes the node out of service."""
-
-        def guarded() -> None:
-            try:
-                work()
-            except Exception as error:
-                log.exception("background work failed")
-                self.fail(error)
-
-        thread.submit(guarded)
+        if self.store is not None:
+            self._filling.ahead(self.store.journal)
 
     # --- the event loop ------------------------------------------------------------------------------------------
 
@@ -388,7 +393,7 @@ class Shell:
 
     def _stop(self) -> None:
         self.port.stop()
-        for executor in (self.disk_thread, self._fill_thread):
-            executor.shutdown()
+        self.disk_thread.shutdown()
+        self._filling.stop()
         if self.store is not None:
             self.store.journal.close()

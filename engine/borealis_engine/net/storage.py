@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from borealis_engine.net.rescue import Rescue
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.tls import Tls
 from borealis_engine.store.disk import RealDisk
-from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskFull, DiskLost
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskFull, DiskLost, Exhausted
 from borealis_engine.store.member import Store, open_store
 
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.05  # how often a change of the status is looked for
+RENEWAL_S = 10.0  # that a process lives at least, before a fresh one tries it
 ROOM = 32 << 20  # bytes that have to be free before a disk that was full is opened anew
 
 
@@ -53,6 +55,7 @@ class StorageNode:
         """Open the disk; DiskForeign if it is another member's. A lost or broken one makes a node that only reports."""
         self._settings = settings
         self._lost = False
+        self._began = time.monotonic()
         self._failure: Exception | None = None  # why the disk could not be opened
         self._disk = RealDisk(settings.data)
         self.renewal = asyncio.Event()  # set when the process should end, and open the disk anew in the next one
@@ -83,7 +86,7 @@ class StorageNode:
         except DiskLost as error:
             self._lost = True
             return None, str(error)
-        except (DiskCorrupt, DiskFailed, OSError) as error:
+        except (DiskCorrupt, DiskFailed, Exhausted, OSError) as error:
             self._failure = error
             return None, f"{type(error).__name__}: {error}"
         state = store.journal.state
@@ -101,7 +104,7 @@ class StorageNode:
         """Choose what looks after the disk: a lost one, and one that may only be full, are left alone."""
         if self.shell.store is not None:
             return Healing(self.shell, self.shell.store, pace=self._settings.pace)
-        if self._failure is None or isinstance(self._failure, DiskFull):
+        if self._failure is None or isinstance(self._failure, (DiskFull, Exhausted)):
             return None
         return Rescue(self.shell, self._disk, reopen=self._try_to_open, pace=self._settings.pace)
 
@@ -145,7 +148,7 @@ class StorageNode:
             scrubbed_at=healing.scrubbed_at if healing else 0.0,
             damaged=len(healing.damaged) if healing else 0,
             repaired=healing.repaired if healing else 0,
-            message=node.unfit or (healing.message if healing else ""),
+            message=node.unfit or (healing.message if healing else "") or (store.journal.strained if store else ""),
         )
 
     @asynccontextmanager
@@ -168,10 +171,14 @@ class StorageNode:
     def _worth_another_start(self) -> bool:
         """Tell whether what took the node out of service is over: it was full and has room, or damaged and is mended.
 
-        A write or a sync that failed for another reason is never over by itself: such a disk is somebody's to judge.
+        What was not the disk's fault, a fresh process is rid of. A write or a sync that failed for another reason is
+        never over by itself: such a disk is somebody's to judge.
         """
-        if isinstance(self.shell.failure or self._failure, DiskFull):
+        failure = self.shell.failure or self._failure
+        if isinstance(failure, DiskFull):
             return self._disk.free() >= self._settings.room
+        if failure is not None and not isinstance(failure, (DiskFailed, DiskCorrupt, OSError)):
+            return time.monotonic() - self._began >= RENEWAL_S
         return self.healing is not None and self.healing.healed
 
     async def _watch(self, changes: Changes) -> None:

@@ -17,10 +17,10 @@ from typing import Final
 
 from borealis_engine.core.messages import Envelope, Message
 from borealis_engine.net.channel import Endpoint, tune
+from borealis_engine.net.door import HANDSHAKE_S
 from borealis_engine.net.errors import Disconnected
 from borealis_engine.proto.frames import Decoder, encode
 
-HANDSHAKE_S: Final = 5.0  # a peer that has not shown its certificate by then is dropped
 SEND_S: Final = 30.0  # seconds in which a peer must take something of what is sent in bulk
 TURN_S: Final = 0.2  # seconds that a small message waits behind another one on its connection
 CHUNK: Final = 256 * 1024  # bytes taken from the socket at once

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from borealis_engine.core.effects import Conn, StoreImage
 from borealis_engine.core.messages import PutImage, Reason, Refused
-from borealis_engine.store.errors import ImageUnknown, StoreError
+from borealis_engine.store.errors import Exhausted, ImageUnknown, StoreError
 from borealis_engine.store.images import Upload
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Uploads:
         """Write a piece; with the last one, tell the node of the image."""
         try:
             self._write(effect.conn, effect.piece)
-        except ImageUnknown as error:
+        except (ImageUnknown, Exhausted) as error:
             self._drop(effect.conn, effect.piece.image)
             self._refuse(effect.conn, str(error))
         except StoreError as error:

@@ -13,9 +13,10 @@ from borealis_engine import native
 from borealis_engine.core.effects import Conn
 from borealis_engine.core.messages import Message
 from borealis_engine.net.channel import Endpoint
+from borealis_engine.net.door import HANDSHAKE_S
 from borealis_engine.net.errors import Disconnected
 from borealis_engine.net.lane import Lane
-from borealis_engine.net.stream import HANDSHAKE_S, TURN_S, Stream, set_deadline
+from borealis_engine.net.stream import TURN_S, Stream, set_deadline
 from borealis_engine.net.wire import FOREVER, Contexts, Wire
 from borealis_engine.proto.frames import encode
 

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from borealis_engine.contract.status import InstanceStatus, Role
 from borealis_engine.core.slowness import Standing
+from borealis_engine.net.door import Drop
 from borealis_engine.postgres.census import OTHER, STATES
 from borealis_engine.postgres.errors import Cause
 from borealis_engine.postgres.latency import BOUNDS_S, Latency
@@ -71,6 +72,14 @@ def _of_tally(tally: Tally) -> Iterator[Metric]:
     for cause in Cause:
         ended.add_metric([cause.value], tally.reigns_ended[cause])
     yield ended
+    dropped = CounterMetricFamily(
+        "borealis_instance_connections_dropped",
+        "Connections to the agent's ports that were dropped, most of them without a certificate.",
+        labels=["reason"],
+    )
+    for reason in Drop:
+        dropped.add_metric([reason.value], tally.dropped[reason])
+    yield dropped
     states = GaugeMetricFamily("borealis_instance_connections", "Clients by state of session.", labels=["state"])
     for state in (*STATES.values(), OTHER):
         states.add_metric([state], tally.connections.get(state, 0))

@@ -18,6 +18,11 @@ Buffer: TypeAlias = past_cache.Buffer
 _IOV_MAX = 512
 _JOIN_BELOW = 64 * 1024
 DIRECT_FROM = 512 * 1024  # bytes written through at once that go past the page cache: far more than a commit
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Unopened(OSError):
+    """A file could not be opened for want of descriptors or memory: nothing was written, and the disk is sound."""
 
 
 class File(Protocol):
@@ -55,7 +60,7 @@ class Disk(Protocol):
     """A folder that holds one member of a volume."""
 
     def create(self, name: str) -> File:
-        """Make an empty file, replacing one of that name."""
+        """Make an empty file, replacing one of that name; Unopened for want of a descriptor, as all that opens."""
 
     def open(self, name: str) -> File:
         """Open a file for reading and writing; FileNotFoundError if there is none."""
@@ -160,15 +165,20 @@ class RealDisk:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._direct = Direct()
+        self._folders: dict[str, int] = {}  # descriptors, kept: a name that was given can always be made durable
+
+    def __del__(self) -> None:
+        for fd in self._folders.values():
+            os.close(fd)
 
     def create(self, name: str) -> RealFile:
         """Make an empty file readable by this user alone."""
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return RealFile(os.open(self._root / name, flags, 0o600), self._direct)
+        return RealFile(_open(self._root / name, flags), self._direct)
 
     def open(self, name: str) -> RealFile:
         """Open an existing file."""
-        return RealFile(os.open(self._root / name, os.O_RDWR | os.O_CLOEXEC), self._direct)
+        return RealFile(_open(self._root / name, os.O_RDWR | os.O_CLOEXEC), self._direct)
 
     def list(self, folder: str) -> list[str]:
         """Give the sorted names of files in a folder."""
@@ -190,16 +200,24 @@ class RealDisk:
 
     def sync_directory(self, folder: str) -> None:
         """Flush the folder itself."""
-        fd = os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        if folder not in self._folders:
+            self._folders[folder] = _open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fsync(self._folders[folder])
 
     def free(self) -> int:
         """Give what statvfs says is available."""
         stat = os.statvfs(self._root)
         return stat.f_bavail * stat.f_frsize
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file; a new one is readable by this user alone."""
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise Unopened(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 class ReadOnlyFile(RealFile):
@@ -228,7 +246,7 @@ class ReadOnlyDisk(RealDisk):
 
     def open(self, name: str) -> ReadOnlyFile:
         """Open an existing file for reading."""
-        fd = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
+        fd = _open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
         return ReadOnlyFile(fd, lambda upto: self._reading(name, upto))
 
     def create(self, name: str) -> RealFile:

@@ -3,6 +3,7 @@
     StoreError
     ├── DiskFailed      a write or a sync failed: the store refuses everything from then on
     │   └── DiskFull    for lack of room: may be opened anew when there is some
+    ├── Exhausted       no descriptor or memory to open a file, before a byte was written: may be tried again
     ├── DiskCorrupt     what was durable is not what is read now
     │   └── LogDamaged  in journal file `file`
     ├── DiskLost        an empty disk although this member was formatted before
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from borealis_engine.contract.status import DISK_FULL
+from borealis_engine.store.disk import Unopened
 
 
 class StoreError(Exception):
@@ -31,6 +33,10 @@ class DiskFailed(StoreError):
 
 class DiskFull(DiskFailed):
     """There was no room for a write."""
+
+
+class Exhausted(StoreError):
+    """A file could not be opened for want of descriptors or memory."""
 
 
 class DiskCorrupt(StoreError):
@@ -67,15 +73,17 @@ class ImageUnknown(StoreError):
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Map OSError to DiskFailed, with a full disk named as such."""
+    """Map OSError to DiskFailed (a full disk is named as such), or to Exhausted."""
     try:
         yield
     except OSError as error:
         raise disk_failed(what, error) from error
 
 
-def disk_failed(what: str, error: OSError) -> DiskFailed:
-    """Give the DiskFailed for an OSError, with a full disk named as such."""
+def disk_failed(what: str, error: OSError) -> DiskFailed | Exhausted:
+    """Give the error of the store for an OSError, with a full disk named as such."""
+    if isinstance(error, Unopened) or error.errno in (errno.EMFILE, errno.ENFILE):
+        return Exhausted(f"{what}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{what}: {DISK_FULL}")
     return DiskFailed(f"{what}: {error.strerror or error}")

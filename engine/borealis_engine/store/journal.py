@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeVar
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.journal import DurableState, Logged, Record, apply
-from borealis_engine.store.disk import Buffer, Disk
-from borealis_engine.store.errors import DiskFailed, LogDamaged, LogUnknown, disk_failed
+from borealis_engine.store.disk import Buffer, Disk, Unopened
+from borealis_engine.store.errors import DiskFailed, LogDamaged, LogUnknown, StoreError, disk_failed
 from borealis_engine.store.frames import FRAME, WINDOW, FileHeader, render_frame, scan
 from borealis_engine.store.holes import Border, Hole
 from borealis_engine.store.index import LogIndex, Place
-from borealis_engine.store.journal_file import JournalFile, create_file
+from borealis_engine.store.journal_file import JournalFile, begin_file, create_file
 from borealis_engine.store.records import LOGGED, PIECE, Part, parts, render_batch, render_state
 
 T = TypeVar("T")
@@ -77,6 +77,7 @@ class Journal:
         self._batch = batch  # number of the last batch written
         self._lock = threading.Lock()  # guards index and state between the appender and readers
         self._failed = ""
+        self.strained = ""  # why the last file grows beyond its size
         self._last = files[max(files)]  # the file that is appended to
 
     @property
@@ -181,7 +182,7 @@ class Journal:
                 self._index.add(lsn, upto - lsn, last.header.number, offset)
             self._state = state
 
-    def fail(self, error: OSError) -> DiskFailed:
+    def fail(self, error: OSError) -> StoreError:
         """Refuse everything from here on, for what was written past the journal failed; give the reason."""
         failed = disk_failed("append to the journal", error)
         self._failed = str(failed)
@@ -251,7 +252,10 @@ class Journal:
             raise failed from error
 
     def _file_for(self, size: int) -> JournalFile:
-        """Give the file to append to: the next one if `size` bytes do not fit; the old one loses what it has ahead."""
+        """Give the file to append to: the next one if `size` bytes do not fit; the old one loses what it has ahead.
+
+        While no descriptor can be had for the next one, the old one grows beyond its size.
+        """
         old = self._last
         if old.end + size <= self._sizes.file or self._batch == old.header.first_batch:
             return old
@@ -262,7 +266,13 @@ class Journal:
             nonce=secrets.token_bytes(NONCE),
         )
         first = render_state(header.nonce, header.first_batch, self._state)
-        self._files[header.number] = self._last = create_file(self._disk, header, first)
+        try:
+            bare = begin_file(self._disk, header)
+        except Unopened as error:
+            self.strained = f"no descriptor for the next journal file ({error.strerror}): the last one grows"
+            return old
+        self._files[header.number] = self._last = create_file(self._disk, bare, header, first)
+        self.strained = ""
         self._batch += 1
         old.seal()
         return self._last

@@ -99,10 +99,14 @@ def file_name(number: int) -> str:
     return f"{FOLDER}/{number:016d}{SUFFIX}"
 
 
-def create_file(disk: Disk, header: FileHeader, first: Sequence[Buffer]) -> JournalFile:
-    """Make a file that begins with the batch `first`; it has its name only once all of that is durable."""
+def begin_file(disk: Disk, header: FileHeader) -> File:
+    """Open an empty file for `create_file`; Unopened if that cannot be done for now."""
+    return disk.create(f"{file_name(header.number)}.new")
+
+
+def create_file(disk: Disk, file: File, header: FileHeader, first: Sequence[Buffer]) -> JournalFile:
+    """Have an empty file begin with the batch `first`; it has its name only once all of that is durable."""
     name = file_name(header.number)
-    file = disk.create(f"{name}.new")
     head = render_header(header)
     file.write((head, *first), 0)
     file.sync()

@@ -16,7 +16,7 @@ from borealis_engine.store.errors import DiskCorrupt, disk_errors
 from borealis_engine.store.frames import FileHeader, Frame, batches, find_later, scan
 from borealis_engine.store.index import LogIndex
 from borealis_engine.store.journal import NONCE, Journal, Sizes
-from borealis_engine.store.journal_file import FOLDER, SUFFIX, JournalFile, create_file, open_file
+from borealis_engine.store.journal_file import FOLDER, SUFFIX, JournalFile, begin_file, create_file, open_file
 from borealis_engine.store.records import parse_record, parse_state, render_state
 
 DEFAULT_SIZES = Sizes()
@@ -53,6 +53,7 @@ def open_journal(disk: Disk, *, member: str, sizes: Sizes = DEFAULT_SIZES) -> Jo
                 file.affirm(found.batch_at)  # each batch before was synced before the next one was written
         if not found.files:
             raise DiskCorrupt("the journal has no file")
+        disk.sync_directory(FOLDER)  # also a name that was given just before the last process died
     return Journal(
         disk, member=member, sizes=sizes, files=found.files, state=found.state, index=found.index, batch=found.batch
     )
@@ -61,7 +62,7 @@ def open_journal(disk: Disk, *, member: str, sizes: Sizes = DEFAULT_SIZES) -> Jo
 def create_journal(disk: Disk, *, member: str) -> None:
     """Make the first file of a journal that holds nothing."""
     header = FileHeader(member=member, number=1, first_batch=1, nonce=secrets.token_bytes(NONCE))
-    create_file(disk, header, render_state(header.nonce, 1, EMPTY)).close()
+    create_file(disk, begin_file(disk, header), header, render_state(header.nonce, 1, EMPTY)).close()
 
 
 def admit(found: Found, file: JournalFile, member: str) -> None:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from borealis_engine.store.disk import Buffer
+from borealis_engine.store.disk import Buffer, Unopened
 
 SECTOR = 512
 
@@ -71,6 +71,7 @@ class FakeDisk:
         self.cut_after: int | None = None
         self.fail_syncs = False
         self.fail_writes = False
+        self.exhausted = False  # no descriptor is left to open a file
         self.operations = 0
         self._names: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
@@ -99,12 +100,14 @@ class FakeDisk:
 
     def create(self, name: str) -> "FakeFile":
         """Make an empty file."""
+        self._want_descriptor()
         inode = _Inode()
         self._change(lambda names: names.__setitem__(name, inode))
         return FakeFile(self, inode)
 
     def open(self, name: str) -> "FakeFile":
         """Open an existing file."""
+        self._want_descriptor()
         if name not in self._names:
             raise FileNotFoundError(errno.ENOENT, "no such file", name)
         return FakeFile(self, self._names[name])
@@ -144,6 +147,10 @@ class FakeDisk:
     def spoil(self, name: str, offset: int) -> None:
         """Make a sector unreadable until it is written again."""
         self._names[name].unreadable.add(offset // SECTOR)
+
+    def _want_descriptor(self) -> None:
+        if self.exhausted:
+            raise Unopened(errno.EMFILE, "too many open files")
 
     def _change(self, change: Callable[[dict[str, _Inode]], None]) -> None:
         self.step()

@@ -236,3 +236,20 @@ def test_a_payload_that_looks_like_a_later_frame_is_no_damage() -> None:
     journal.append([Logged(lsn=START, data=copied)])
     disk.damage(f"journal/{disk.list('journal')[0]}", end + 40)
     assert open_journal(disk, member=MEMBER).state.flush == START
+
+
+def test_without_a_descriptor_for_the_next_file_the_last_one_grows() -> None:
+    disk = FakeDisk()
+    journal = fresh(disk)
+    journal.append([Promised(epoch=Epoch(1), owner="w"), ENTRY])
+    disk.exhausted = True
+    for number in range(20):
+        journal.append([Logged(lsn=Lsn(START + 1000 * number), data=bytes([number]) * 1000)])
+    assert (len(journal.files), journal.failed) == (1, "")
+    assert "too many open files" in journal.strained
+    disk.exhausted = False
+    journal.append([Logged(lsn=Lsn(START + 20_000), data=b"z" * 1000)])
+    assert (len(journal.files), journal.strained) == (2, "")
+    wanted = b"".join(bytes([number]) * 1000 for number in range(20)) + b"z" * 1000
+    assert whole_log(journal) == wanted
+    assert whole_log(open_journal(disk.crash(random.Random(1)), member=MEMBER, sizes=SMALL)) == wanted

@@ -1,0 +1,36 @@
+"""A thread that writes zeros ahead of a storage node's journal, so that an append finds its blocks allocated."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from borealis_engine.store.journal import Journal
+
+
+class Filling:
+    """The thread of one journal; `failed` hears of any error."""
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
+        self._busy = False
+
+    def ahead(self, journal: Journal) -> None:
+        """Have zeros written behind the end of the journal, if there are few."""
+        if journal.wants_fill and not self._busy:
+            self._busy = True
+            self._thread.submit(self._fill, journal)
+
+    def stop(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.shutdown()
+
+    def _fill(self, journal: Journal) -> None:
+        try:
+            while journal.wants_fill:
+                journal.fill()
+        except MemoryError:
+            pass  # an append asks again
+        except Exception as error:  # noqa: BLE001 - whatever it was, the node must not go on as if zeros were there
+            self._failed(error)
+        finally:
+            self._busy = False
