@@ -38,6 +38,7 @@ from tests.repository import ROOT
 OWN = "borealis.dev/v1alpha1"
 PODS, CLAIMS, NODES = Group("", "pods"), Group("", "persistentvolumeclaims"), Group("", "nodes")
 KINDS = {PODS: "Pod", CLAIMS: "PersistentVolumeClaim", NODES: "Node"}
+PEER = {"podSelector": {"matchLabels": {"app": "operator"}}, "namespaceSelector": {"matchLabels": {"name": "system"}}}
 Right = tuple[str, str, str]  # group, resource, verb
 
 
@@ -116,6 +117,7 @@ class Play:
     objects: Objects
     kicks: Kicks[ClusterKey]
     key: ClusterKey
+    reconciler: Reconciler
 
     def status(self) -> dict[str, Any]:
         """Give the status of the cluster."""
@@ -189,10 +191,21 @@ async def operating(kubeconfig: Path) -> AsyncIterator[Play]:
         lease = Lease(kube=client, namespace="default", name="borealis-operator", holder="me")
         await lease.acquire()
         keeper = asyncio.create_task(lease.keep())
-        running = asyncio.create_task(_run(client, world, kicks))
+        catalogue = Catalogue(images={"17": "engine:17"}, operator_peer=PEER)
+        reconciler = Reconciler(kube=client, agents=world, catalogue=catalogue, wall=time.time, clock=time.monotonic)
+        running = asyncio.create_task(_run(client, world, kicks, reconciler))
         try:
             key = ClusterKey(namespace="default", name="orders")
-            yield Play(api=api, ears=ears, world=world, client=client, objects=objects, kicks=kicks, key=key)
+            yield Play(
+                api=api,
+                ears=ears,
+                world=world,
+                client=client,
+                objects=objects,
+                kicks=kicks,
+                key=key,
+                reconciler=reconciler,
+            )
         finally:
             for task in (running, keeper):
                 task.cancel()
@@ -202,8 +215,6 @@ async def operating(kubeconfig: Path) -> AsyncIterator[Play]:
             await client.close()
 
 
-async def _run(client: ApiServer, world: FakeWorld, kicks: Kicks[ClusterKey]) -> None:
-    catalogue = Catalogue(images={"17": "engine:17"})
-    reconciler = Reconciler(kube=client, agents=world, catalogue=catalogue, wall=time.time, clock=time.monotonic)
+async def _run(client: ApiServer, world: FakeWorld, kicks: Kicks[ClusterKey], reconciler: Reconciler) -> None:
     wiring = Wiring(kube=client, kicks=kicks, reconciler=reconciler, remover=Remover(kube=client, agents=world))
     await kopf.operator(registry=make_registry(wiring), settings=make_settings(), clusterwide=True, standalone=True)

@@ -1,5 +1,6 @@
 """The operator may do what it really does, and nothing else: its requests are compared with the chart both ways."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ async def test_rights_are_those_of_the_requests(tmp_path: Path, monkeypatch: pyt
         await scale(play)
         await disturb(play)
         await snapshot(play)
+        await admit_clients(play)
         await delete(play)
         renewal = ("coordination.k8s.io", "leases", "update")
         await play.until(lambda: renewal in play.ears.heard, "the Lease is not renewed")
@@ -84,6 +86,16 @@ async def snapshot(play: Play) -> None:
     play.api.make("Snapshot", "before", api=OWN, spec={"clusterName": "orders"})
     told = lambda: (play.api.find("Snapshot", "before", api=OWN) or {}).get("status", {}).get("status")  # noqa: E731
     await play.until(lambda: told() == "available", "no Snapshot")
+
+
+async def admit_clients(play: Play) -> None:
+    """Some, and then whoever finds the way: an operator that was told to keep no NetworkPolicies."""
+    live = lambda: play.api.find("NetworkPolicy", "orders", api="networking.k8s.io/v1")  # noqa: E731
+    await play.until(live, "no NetworkPolicy")
+    play.change("DBCluster", "orders", {"spec": {"allowedClients": [{"podSelector": {}}]}})
+    await play.until(lambda: "podSelector" in str((live() or {})["spec"]["ingress"][-1]), "NetworkPolicy not changed")
+    play.reconciler.catalogue = replace(play.reconciler.catalogue, operator_peer=None)
+    await play.until(lambda: not live(), "NetworkPolicy not removed")
 
 
 async def delete(play: Play) -> None:

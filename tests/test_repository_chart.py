@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from borealis_operator.api.catalogue import parse_operator_peer
 
 from tests.repository import ROOT
 
@@ -51,6 +52,52 @@ def test_schema_refuses(wrong: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert "specifications of the schema" in done.stderr
+
+
+def rendered(*arguments: str) -> list[dict[str, Any]]:
+    """Give what the chart makes with these values."""
+    command = [
+        "helm",
+        "template",
+        "borealis",
+        str(CHART),
+        "--namespace",
+        "ours",
+        "--kube-version",
+        "1.34.0",
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def environment(documents: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give the operator's Deployment and the variables that it sets itself."""
+    [deployment] = [d for d in documents if d["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return deployment, {each["name"]: each.get("value", "") for each in container["env"]}
+
+
+def test_the_operator_knows_its_own_place_in_the_network() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "deploy" / "borealis.yaml").read_text()))
+    deployment, variables = environment(documents)
+    peer = parse_operator_peer(variables["BOREALIS_OPERATOR_PEER"])
+    assert peer is not None
+    assert peer["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": deployment["metadata"]["namespace"]
+    }
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+    [policy] = [d for d in documents if d["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["podSelector"] == peer["podSelector"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": 7402, "protocol": "TCP"}]}]
+
+
+@needs_helm
+def test_one_value_switches_network_policies_off() -> None:
+    documents = rendered("--set", "networkPolicies.enabled=false")
+    assert [d for d in documents if d["kind"] == "NetworkPolicy"] == []
+    assert "BOREALIS_OPERATOR_PEER" not in environment(documents)[1]
 
 
 def test_schema_knows_every_value() -> None:

@@ -11,6 +11,13 @@ app.kubernetes.io/name: borealis-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "borealis.peer" -}}
+{{- dict
+  "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace))
+  "podSelector" (dict "matchLabels" (include "borealis.selector" . | fromYaml))
+| toJson }}
+{{- end }}
+
 {{- define "borealis.labels" -}}
 {{ include "borealis.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -39,6 +39,9 @@
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [create, delete, list, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, delete, list, patch]
 {{- end }}
 
 {{/* Rights upon objects that lie in no namespace: the zones of nodes. */}}

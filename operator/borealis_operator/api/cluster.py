@@ -13,6 +13,7 @@ from borealis_engine.contract.names import REPLICATION, SUPERUSER
 from borealis_operator.api.autoscaling import MAX_READERS, Autoscaling, parse_autoscaling
 from borealis_operator.api.catalogue import ENGINES, Catalogue
 from borealis_operator.api.classes import CLASS_NAME, Resources
+from borealis_operator.api.clients import Peer, parse_clients
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.fields import Raw, duration, flag, number, quantity, section, text
 
@@ -67,6 +68,7 @@ class ClusterSpec:
     autoscaling: Autoscaling | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)  # as written, Borealis's own not left out
     deletion_protection: bool = False
+    clients: tuple[Peer, ...] | None = None  # who may connect; None: everybody
 
     @property
     def wanted_readers(self) -> int:
@@ -165,6 +167,7 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
         autoscaling=parse_autoscaling(section(spec, "readerAutoscaling")) if spec.get("readerAutoscaling") else None,
         parameters=_parameters(spec),
         deletion_protection=flag(spec, "deletionProtection", "spec.deletionProtection"),
+        clients=parse_clients(spec),
     )
 
 

@@ -33,6 +33,7 @@ from borealis_operator.plan import actions as do
 from borealis_operator.plan.facts import Facts, Manifest, Pod
 from borealis_operator.render.autoscaling import AUTOSCALER
 from borealis_operator.render.objects import render_event
+from borealis_operator.render.policies import POLICY
 from borealis_operator.render.secrets import read_secret, render_ca, render_leaf, render_master, server_hosts
 
 log = logging.getLogger(__name__)
@@ -182,9 +183,16 @@ def stands_alone(action: do.Action) -> bool:
     """Whether nothing that comes after relies on the action: one pod that a quota refuses is no reason to stop."""
     match action:
         case do.Create() | do.Apply():
-            return action.manifest["kind"] in ("Pod", "PersistentVolumeClaim", "DBInstance", "Secret", AUTOSCALER)
+            return action.manifest["kind"] in (
+                "Pod",
+                "PersistentVolumeClaim",
+                "DBInstance",
+                "Secret",
+                AUTOSCALER,
+                POLICY,
+            )
         case do.Delete():
-            return action.kind == AUTOSCALER
+            return action.kind in (AUTOSCALER, POLICY)
         case do.MakeCertificates():
             return action.roles == (SERVER,)
         case do.MakeMaster() | do.Move():

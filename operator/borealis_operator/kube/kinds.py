@@ -59,6 +59,12 @@ _KINDS = (
         version="v2",
         verbs=("create", "delete", "list", "patch"),
     ),
+    Kind(
+        kind="NetworkPolicy",
+        plural="networkpolicies",
+        group="networking.k8s.io",
+        verbs=("create", "delete", "list", "patch"),
+    ),
     Kind(kind="Lease", plural="leases", group="coordination.k8s.io", verbs=("create", "get", "update")),
 )
 

@@ -15,7 +15,13 @@ from typing import Final
 
 import kopf
 
-from borealis_operator.api.catalogue import ENV_ENGINE_IMAGES, Catalogue, parse_catalogue
+from borealis_operator.api.catalogue import (
+    ENV_ENGINE_IMAGES,
+    ENV_OPERATOR_PEER,
+    Catalogue,
+    parse_catalogue,
+    parse_operator_peer,
+)
 from borealis_operator.api.classes import ENV_INSTANCE_CLASSES, parse_classes
 from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import KubeError, OperatorError
@@ -58,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_up_logs(plain=options.plain, verbose=options.verbose)
     try:
         classes = parse_classes(os.environ.get(ENV_INSTANCE_CLASSES, ""))
-        catalogue = replace(parse_catalogue(os.environ.get(ENV_ENGINE_IMAGES, "")), classes=classes)
+        peer = parse_operator_peer(os.environ.get(ENV_OPERATOR_PEER, ""))
+        catalogue = parse_catalogue(os.environ.get(ENV_ENGINE_IMAGES, ""))
+        catalogue = replace(catalogue, classes=classes, operator_peer=peer)
     except OperatorError as error:
         sys.exit(f"borealis-operator: {error}")
     try:

@@ -29,9 +29,19 @@ from borealis_operator.kube.port import Kube, Object
 from borealis_operator.observe.port import Agents, Credentials
 from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
 from borealis_operator.render.autoscaling import AUTOSCALER
+from borealis_operator.render.policies import POLICY
 from borealis_operator.render.secrets import read_secret
 
-OWN_KINDS: Final = ("Pod", "PersistentVolumeClaim", "Service", "EndpointSlice", "Secret", "ConfigMap", AUTOSCALER)
+OWN_KINDS: Final = (
+    "Pod",
+    "PersistentVolumeClaim",
+    "Service",
+    "EndpointSlice",
+    "Secret",
+    "ConfigMap",
+    AUTOSCALER,
+    POLICY,
+)
 
 
 async def observe_cluster(

@@ -15,6 +15,7 @@ from borealis_operator.plan.failover import Promote, decide_promotion
 from borealis_operator.plan.instance_status import render_instance_status
 from borealis_operator.plan.instance_steps import tend_instance_pods, tend_instances
 from borealis_operator.plan.password import master_password
+from borealis_operator.plan.policies import tend_policy
 from borealis_operator.plan.rollout import announce_rollout, due_pods, roll_out
 from borealis_operator.plan.roster import assign_places, class_faults
 from borealis_operator.plan.settings import push_settings
@@ -61,6 +62,7 @@ def plan_course(facts: Facts) -> Course:
     urgent, hold = _succeed(facts)
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
+    actions += tend_policy(facts)
     actions += lay_foundation(facts)
     trouble: OperatorError | None = summarize((*facts.faults, *class_faults(facts)))
     try:

@@ -11,6 +11,7 @@ from borealis_engine.contract.status import InstanceStatus, Role, StorageStatus
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.classes import DEFAULT_CLASSES, Resources
+from borealis_operator.api.clients import Peer
 from borealis_operator.api.cluster import Cluster
 from borealis_operator.api.errors import ConfigInvalid
 from borealis_operator.api.instance import Instance
@@ -122,6 +123,7 @@ class Facts:
     snapshots: tuple[Snapshot, ...] = ()
     faults: tuple[ConfigInvalid, ...] = ()  # fields that are wrong, for which something else stands in
     classes: Mapping[str, Resources] = field(default_factory=lambda: DEFAULT_CLASSES)
+    operator_peer: Peer | None = None  # the operator's pods; None: clusters get no NetworkPolicy
     waited: Mapping[str, float] = field(default_factory=dict)  # seconds that members have been waited for, by id
     taken: frozenset[str] = frozenset()  # names of all DBInstances of the namespace, also of other clusters
 

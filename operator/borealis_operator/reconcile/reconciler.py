@@ -101,7 +101,9 @@ class Reconciler:
         )
         if cluster.deleting and not holding(facts.snapshots, cluster.status.raw):
             return FAILED_S
-        facts = with_last_good(replace(facts, faults=(*faults, *facts.faults), classes=self.catalogue.classes))
+        told = self.catalogue
+        facts = replace(facts, faults=(*faults, *facts.faults), classes=told.classes, operator_peer=told.operator_peer)
+        facts = with_last_good(facts)
         facts = self._count_waits(key, facts)
         course = plan_course(facts)
         executor = Executor(kube=self.kube, agents=self.agents)

@@ -25,6 +25,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "autoscaling": ({"readerAutoscaling": {"minReaders": 2}}, "spec.readerAutoscaling.maxReaders"),
     "parameter": ({"parameters": {"work_mem": True}}, "spec.parameters.work_mem"),
     "parameter-name": ({"parameters": {"Work Mem": "1MB"}}, "spec.parameters.Work Mem"),
+    "clients": ({"allowedClients": [{}]}, "spec.allowedClients"),
     "class": ({"instance": {"dbInstanceClass": "DB Large"}}, "spec.instance.dbInstanceClass"),
 }
 

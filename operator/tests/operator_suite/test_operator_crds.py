@@ -35,6 +35,10 @@ FULL: dict[str, Any] = {
     "readerAutoscaling": {"minReaders": 2, "maxReaders": 5, "targetCPUUtilization": 70},
     "parameters": {},
     "deletionProtection": True,
+    "allowedClients": [
+        {"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}},
+        {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+    ],
 }
 OF_A_CLASS = FULL | {"instance": {"dbInstanceClass": "db.large"}}
 MEMBER = {"clusterName": "orders", "promotionTier": 3, "dbInstanceClass": "db.small"}
@@ -154,6 +158,14 @@ REFUSED = {
     "parameter-value": {"parameters": {"log_connections": True}},
     "protection": {"deletionProtection": "yes"},
     "class": {"instance": {"dbInstanceClass": "Large!"}},
+    "no-clients": {"allowedClients": []},
+    "clients-that-are-no-list": {"allowedClients": "10.0.0.0/8"},
+    "empty-client": {"allowedClients": [{}]},
+    "client-of-two-kinds": {"allowedClients": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]},
+    "client-without-bits": {"allowedClients": [{"ipBlock": {"cidr": "10.0.0.1"}}]},
+    "client-label": {"allowedClients": [{"podSelector": {"matchLabels": {"app": "my shop"}}}]},
+    "client-values": {"allowedClients": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}]},
+    "client-operator": {"allowedClients": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}]},
     "class-and-resources": {"instance": {"dbInstanceClass": "db.large", "resources": {"cpu": "1"}}},
 }
 
