@@ -13,6 +13,7 @@ import psycopg
 from borealis_engine.core.effects import Elected
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import Cause, PromotionFailed, ReignEnded
+from borealis_engine.postgres.guard import Guard
 from borealis_engine.postgres.latency import Latency
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
@@ -48,9 +49,12 @@ async def prepare(attached: Attached, ownership: Ownership, elected: Elected) ->
 
 
 async def take_over(
-    attached: Attached, ownership: Ownership, elected: Elected, *, lease: float, latency: Latency
-) -> None:
+    attached: Attached, ownership: Ownership, elected: Elected, *, lease: float, latency: Latency,
+    given_up: asyncio.Event,
+) -> None:  # fmt: skip
     """Promote and commit once. No way back from here: any error ends the instance.
+
+    `given_up` is set whenever a commit has given up its wait for the volume.
 
     From here on PostgreSQL is gone within the nodes' lease of `lease` seconds, whatever this instance waits for then.
     """
@@ -62,6 +66,7 @@ async def take_over(
     )
     writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception()), Cause.SERVER_DIED))
     ownership.attach(writer)
+    ownership.spawn(Guard(attached.site.door, ownership, writer, given_up, lease=lease).run())
     await _unless_ended(ownership, prove_writable(attached, elected.epoch))
 
 

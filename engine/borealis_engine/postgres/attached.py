@@ -24,7 +24,7 @@ from borealis_engine.postgres.feed import Feed, System
 from borealis_engine.postgres.image import Image
 from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
 from borealis_engine.postgres.servertls import install
-from borealis_engine.postgres.settings import FEED_PORT, Configuration, Place
+from borealis_engine.postgres.settings import FEED_PORT, Configuration, Place, command_line
 from borealis_engine.postgres.source import LogSource
 from borealis_engine.postgres.sql import Door, reload, session
 
@@ -101,13 +101,21 @@ class Attached:
             raise ServerDied("PostgreSQL was not started")
         return self._server
 
-    async def start(self, on_line: Callable[[str], None]) -> None:
-        """Lay out, feed, start, and wait until PostgreSQL answers; ServerDied if it does not."""
+    async def start(
+        self, on_text: Callable[[str], object], on_given_up: Callable[[], object] = lambda: None
+    ) -> None:  # fmt: skip
+        """Lay out, feed, start, and wait until PostgreSQL answers; ServerDied if it does not.
+
+        What PostgreSQL logs goes to the two, as Server.start says.
+        """
         await asyncio.to_thread(self._lay_out)
         if not directory.startable(self.data):
             raise AttachFailed(f"{self.data} is no standby's directory; it would open read-write")
         await self._stack.enter_async_context(self.feed.serve(self.site.run))
-        self._server = Server.start(self.site.binaries.path("postgres"), self.data, self.site.account, on_line)
+        self._server = Server.start(
+            self.site.binaries.path("postgres"), self.data, self.site.account, on_text, on_given_up,
+            arguments=command_line(self.site.binaries.major),
+        )  # fmt: skip
         try:
             async with asyncio.timeout(START_S):
                 await self._answering()

@@ -23,7 +23,6 @@ from borealis_engine.net.tls import Tls
 from borealis_engine.postgres import accession, timelines
 from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.census import keep_counting
-from borealis_engine.postgres.commits import tells_of_unacknowledged_commit
 from borealis_engine.postgres.errors import Cause, PostgresError, PromotionFailed, ReignEnded, ServerDied
 from borealis_engine.postgres.following import Following
 from borealis_engine.postgres.image import SEGMENT_MIB, Image, make_image, open_image
@@ -74,6 +73,7 @@ class Instance:
         self._census: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()  # the writer's role is
         self._provision = Provision(on_change)
+        self._given_up = asyncio.Event()  # a commit gave up its wait for the volume
         self._attached: Attached | None = None
         self._ownership: Ownership | None = None
         self._making: asyncio.Task[Image] | None = None
@@ -252,21 +252,19 @@ class Instance:
         attached = self._attached = Attached(
             self._site, image, self._source, history=history, durable=durable, configuration=configuration
         )
+        loop = asyncio.get_running_loop()
         try:
-            await attached.start(self._on_line)
+            await attached.start(self._on_log, lambda: loop.call_soon_threadsafe(self._given_up.set))
         except ServerDied:
             await attached.stop()
             self._attached = None
             raise
         return attached
 
-    def _on_line(self, line: str) -> None:
-        """Pass on what PostgreSQL logs; a reign in which a commit did not wait for the volume is over."""
-        server_log.info("%s", line)
-        self._tuning.note(line)
-        if tells_of_unacknowledged_commit(line) and self._ownership is not None:
-            reason = f"a commit became visible without a quorum, its outcome is unknown: {line}"
-            self._ownership.end(reason, Cause.UNACKNOWLEDGED)
+    def _on_log(self, text: str) -> None:
+        """Pass on what PostgreSQL logs; on a thread of its own."""
+        server_log.info("%s", text)
+        self._tuning.note(text)
 
     async def _fetch(self, digest: str) -> Image:
         made = self._ownership.image if self._ownership else None
@@ -309,8 +307,10 @@ class Instance:
         except (ReignEnded, PromotionFailed) as error:
             await self._stand_back(ownership, error)
             return False
-        latency = self.tally.latency
-        await accession.take_over(attached, ownership, elected, lease=self._identity.lease, latency=latency)
+        latency, lease = self.tally.latency, self._identity.lease
+        await accession.take_over(
+            attached, ownership, elected, lease=lease, latency=latency, given_up=self._given_up
+        )  # fmt: skip
         log.info("writer after %.2f s", time.monotonic() - began, extra=where)
         self._wanted.clear()
         self.tally.promotions += 1
@@ -368,6 +368,7 @@ class Instance:
         self._provision.end()
         self._following = Following()
         self._wanted.clear()
+        self._given_up.clear()
         self._tuning.forget()
         self.tally.latency.forget()
 

@@ -84,6 +84,11 @@ class LogWriter(asyncio.Protocol):
         return writer
 
     @property
+    def backend(self) -> int:
+        """The process id of the walsender at the other end; 0 while unknown."""
+        return self._receiver.backend
+
+    @property
     def streaming(self) -> bool:
         """Whether PostgreSQL sends WAL."""
         return self._receiver.phase is Phase.STREAMING

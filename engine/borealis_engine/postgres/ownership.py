@@ -259,7 +259,7 @@ class Ownership:
                 self.waiting = effect.reason
             case NeedImage():
                 self.creating = True
-                self._spawn(self._provide_image())
+                self.spawn(self._provide_image())
             case Elected():
                 if not self.elected.done():
                     self.elected.set_result(effect)
@@ -272,7 +272,8 @@ class Ownership:
             case _:
                 assert_never(effect)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Do something beside the reign; its failure by surprise ends the reign."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -297,7 +298,7 @@ class Ownership:
         extent = ImageExtent(start=description.wal_start, end=description.wal_end)
         self._input(lambda now: self._core.image_made(image.digest, extent, now))
         for member in self._members.config.members:
-            self._spawn(self._upload(member.id, image))
+            self.spawn(self._upload(member.id, image))
 
     async def _upload(self, member: MemberId, image: Image) -> None:
         while not self.ended.done():

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from borealis_engine.postgres.account import Account
-from borealis_engine.postgres.errors import CommandFailed
+from borealis_engine.postgres.errors import CommandFailed, ServerDied
+from borealis_engine.postgres.serverlog import ServerLog
 
 STOP_GRACE_S: Final = 1.0
 KILL_SHARE: Final = 0.1  # of the lease: the writer's own lease ends at 0.8 of the nodes', so all is over by 0.95
-KEPT: Final = 1 << 15  # bytes of each end of a line of PostgreSQL's log that is longer than twice that
 _PR_SET_PDEATHSIG: Final = 1
 _IPC_RMID: Final = 0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -53,26 +53,35 @@ def choose_grace(lease: float) -> float:
 class Server:
     """One running postmaster. Made and used on the main thread only (its death signal is tied to that thread)."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", data: Path, on_line: Callable[[str], None]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", data: Path, log: ServerLog) -> None:
         self.pid = process.pid
         self.died: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._process = process
         self._data = data
-        self._on_line = on_line
-        self._partial = b""
+        self._log = log
         self._doom: asyncio.TimerHandle | None = None  # of a shutdown that was begun
         self._pidfd = os.pidfd_open(process.pid)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._pidfd, self._reap)
-        assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
-        loop.add_reader(process.stderr.fileno(), self._read_log)
 
     @classmethod
-    def start(cls, program: str, data: Path, account: Account | None, on_line: Callable[[str], None]) -> "Server":
-        """Start `postgres -D data`; each line that it logs goes to `on_line`."""
-        process = _spawn([program, "-D", str(data)], account, data)
-        return cls(process, data, on_line)
+    def start(
+        cls, program: str, data: Path, account: Account | None, on_text: Callable[[str], object],
+        on_given_up: Callable[[], object] = lambda: None, *, arguments: Sequence[str] = (),
+    ) -> "Server":  # fmt: skip
+        """Start `postgres -D data`. What it logs goes to `on_text` in pieces of whole lines, on another thread.
+
+        `on_given_up` is called there when a backend has given up its wait for the synchronous standby.
+        """
+        process = _spawn([program, "-D", str(data), *arguments], account, data)
+        assert process.stderr is not None
+        log = ServerLog(process.stderr.fileno(), on_text, on_given_up)
+        try:
+            log.start()
+        except RuntimeError as error:  # no thread can be made
+            process.kill()
+            raise ServerDied(f"PostgreSQL's log cannot be read: {error}") from error
+        return cls(process, data, log)
 
     @property
     def alive(self) -> bool:
@@ -116,24 +125,11 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self._read_log()
+        self._log.finish()
         assert self._process.stderr is not None
-        loop.remove_reader(self._process.stderr.fileno())
         self._process.stderr.close()
         if not self.died.done():
             self.died.set_result(code)
-
-    def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        with suppress(BlockingIOError):
-            data = os.read(self._process.stderr.fileno(), 1 << 16)
-            *lines, rest = (self._partial + data).split(b"\n")
-            self._partial = rest if len(rest) <= 2 * KEPT else rest[:KEPT] + rest[-KEPT:]
-            for line in lines:
-                if line.strip():
-                    self._on_line(line.decode(errors="replace").rstrip())
-            if not data:
-                asyncio.get_running_loop().remove_reader(self._process.stderr.fileno())
 
 
 def end_all_in(directory: Path) -> None:

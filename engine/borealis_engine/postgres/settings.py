@@ -1,9 +1,10 @@
 """PostgreSQL's configuration, rendered: DESIGN's disposable settings, fixed limits, and who may connect.
 
 Pure. The `max_*` settings that a standby compares with its primary are Borealis's own: the same on every instance,
-whatever its size, and they never shrink. `synchronous_standby_names` is in the file before the first start, so that
-no commit is ever acknowledged without the volume. What a user sets comes before what is Borealis's own, so that it
-could not replace it even if nobody had filtered it.
+whatever its size, and they never shrink. What a user sets comes before what is Borealis's own, so that it could not
+replace it even if nobody had filtered it. What durability rests on is on PostgreSQL's command line instead: there it
+beats every file, so that no SQL changes it, not even a superuser's ALTER SYSTEM, and no commit is ever acknowledged
+without the volume.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,15 @@ LIMITS: Final[Mapping[str, str]] = {
     "max_locks_per_transaction": "64",
     "wal_level": "replica",
 }
-DISPOSABLE: Final[Mapping[str, str]] = {
+_LOG: Final[Mapping[str, str]] = {  # postgres.serverlog reads it
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_line_prefix": "",
+    "log_min_messages": "warning",
+    "log_error_verbosity": "verbose",
+    "lc_messages": "C",
+}
+DISPOSABLE: Final[Mapping[str, str]] = {  # on the command line
     "fsync": "off",
     "full_page_writes": "off",
     "restart_after_crash": "off",
@@ -43,9 +52,7 @@ DISPOSABLE: Final[Mapping[str, str]] = {
     "hot_standby": "on",
     "hot_standby_feedback": "off",
     "password_encryption": "scram-sha-256",
-    "log_line_prefix": "",
-    "log_min_messages": "warning",
-    "lc_messages": "C",
+    **_LOG,
 }
 INITDB: Final[Mapping[str, str]] = {  # what initdb writes for image 0, which carries no postgresql.conf
     "datestyle": "iso, mdy",
@@ -118,7 +125,13 @@ def render_configuration(configuration: Configuration) -> str:
         own |= {"default_transaction_read_only": "on"}
     if configuration.urgent:
         own |= {"max_standby_streaming_delay": "0", "max_standby_archive_delay": "0"}
-    return render_settings({**DEFAULTS, **configuration.parameters, **LIMITS, **DISPOSABLE, **own})
+    return render_settings({**DEFAULTS, **configuration.parameters, **LIMITS, **own})
+
+
+def command_line(major: int) -> list[str]:
+    """Give the arguments that postgres is started with, besides its directory."""
+    known = {**DISPOSABLE, "allow_alter_system": "off"} if major >= 17 else DISPOSABLE
+    return [part for name, value in known.items() for part in ("-c", f"{name}={value}")]
 
 
 def render_settings(settings: Mapping[str, str]) -> str:

@@ -64,9 +64,10 @@ class Tuning:
         """Give the digest of what is in force."""
         return self.in_force.digest if self.in_force else ""
 
-    def note(self, line: str) -> None:
-        """Remember a line of PostgreSQL's log."""
-        self._lines.append(line)
+    def note(self, text: str) -> None:
+        """Remember the last lines of PostgreSQL's log; `text` is some more of it."""
+        lines = text.rsplit("\n", 2 * LAST_LINES)[-2 * LAST_LINES :]
+        self._lines.extend(line for line in lines if not line.startswith("LOCATION:"))
 
     def forget(self) -> None:
         """Say that no PostgreSQL runs with them any more."""

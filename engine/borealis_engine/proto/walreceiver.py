@@ -37,6 +37,7 @@ class WalReceiver:
     def __init__(self, *, user: str, name: str, slot: str, start: Lsn, timeline: Epoch, options: str = "") -> None:
         self.phase = Phase.STARTING
         self.position = start
+        self.backend = 0  # process id of the walsender, once it is told (BackendKeyData)
         self.reply_requested = False
         self._inbox = pgwire.Inbox()
         self._command = f'START_REPLICATION SLOT "{slot}" PHYSICAL {format_lsn(start)} TIMELINE {timeline}'
@@ -80,6 +81,8 @@ class WalReceiver:
             case b"R":
                 if packet.body[:4] != bytes(4):
                     raise WireError("the server asks for a password on its local socket")
+            case b"K":
+                self.backend = int.from_bytes(packet.body[:4], "big")
             case b"Z" if self.phase is Phase.STARTING:
                 self._outbox += pgwire.packet(b"Q", self._command.encode() + b"\0")
                 self.phase = Phase.ASKED

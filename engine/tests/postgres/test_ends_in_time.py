@@ -1,20 +1,18 @@
-"""What must end, ends: commits let through, tools that hang, servers that ignore us, images that cannot be made."""
+"""What must end, ends: tools that hang, servers that ignore us, images that cannot be made."""
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from borealis_engine.contract.volume import Epoch, Generation, Lsn, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Generation, VolumeConfig
 from borealis_engine.core.effects import NeedImage
 from borealis_engine.core.reign import LEASE_SHARE
 from borealis_engine.net.members import Members
 from borealis_engine.postgres import image, instance, process
 from borealis_engine.postgres.attached import Site
-from borealis_engine.postgres.commits import tells_of_unacknowledged_commit
 from borealis_engine.postgres.errors import CommandFailed, ReignEnded
 from borealis_engine.postgres.image import Image
 from borealis_engine.postgres.instance import Identity, Instance
@@ -24,26 +22,6 @@ from borealis_engine.postgres.process import Server, choose_grace
 DEADLINE_S = 20.0
 NOTHING = cast(Any, None)
 CONFIG = VolumeConfig(cluster_uid="u", generation=Generation(1), revision=1, sealed=True, members=())
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("WARNING:  canceling wait for synchronous replication due to user request", True),
-        (
-            "WARNING:  canceling the wait for synchronous replication and terminating connection due to "
-            "administrator command",
-            True,
-        ),
-        ("LOG:  statement: insert aaWARNING:  canceling wait for synchronous replication due to user request", True),
-        ("\tWARNING:  canceling wait for synchronous replication due to user request", False),
-        ("STATEMENT:  select 'WARNING:  canceling wait for synchronous replication due to user request'", False),
-        ("ERROR:  canceling statement due to user request", False),
-        ("LOG:  canceling wait for synchronous replication due to user request", False),
-    ],
-)
-def test_a_commit_that_was_let_through_is_recognised(line: str, expected: bool) -> None:
-    assert tells_of_unacknowledged_commit(line) is expected
 
 
 @pytest.mark.parametrize("lease", [0.5, 4.0, 300.0])
@@ -71,37 +49,14 @@ async def test_a_server_that_ignores_its_shutdown_is_killed_though_nobody_awaits
     program = tmp_path / "stubborn"
     program.write_text("#!/bin/sh\ntrap '' QUIT\necho up >&2\nwhile :; do sleep 0.05; done\n")
     program.chmod(0o755)
-    up, data = asyncio.Event(), tmp_path / "data"
+    loop, up, data = asyncio.get_running_loop(), asyncio.Event(), tmp_path / "data"
     data.mkdir()
-    server = Server.start(str(program), data, None, lambda line: up.set())
+    server = Server.start(str(program), data, None, lambda text: loop.call_soon_threadsafe(up.set))
     await asyncio.wait_for(up.wait(), DEADLINE_S)
     server.shoot(0.2)
     assert await asyncio.wait_for(asyncio.shield(server.died), DEADLINE_S) == -9
     await server.stop()
     assert server.pid not in process._ours
-
-
-async def test_of_an_endless_line_both_ends_are_kept(tmp_path: Path) -> None:
-    """Another process's message can stand at its end; the rest would cost the agent time and memory."""
-    given_up = "WARNING:  canceling wait for synchronous replication due to user request"
-    program = tmp_path / "talkative"
-    program.write_text(
-        f"#!/bin/sh\n(printf 'LOG:  '; head -c 4000000 /dev/zero | tr '\\0' a; echo '{given_up}') >&2\n"
-        "echo next >&2\nexec sleep 600\n"
-    )
-    program.chmod(0o755)
-    lines, data = asyncio.Queue[str](), tmp_path / "data"
-    data.mkdir()
-    server = Server.start(str(program), data, None, lines.put_nowait)
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            line, following = await lines.get(), await lines.get()
-    finally:
-        await server.stop()
-    assert len(line) < 200_000
-    assert line.startswith("LOG:  aaa")
-    assert tells_of_unacknowledged_commit(line)
-    assert following == "next"
 
 
 def test_a_directory_whose_log_lacks_the_checkpoint_makes_no_image(
@@ -157,17 +112,3 @@ async def test_one_image_is_made_at_a_time_and_each_in_a_place_of_its_own(
     assert len(places) == 1
     await asyncio.wait_for(idle_instance._make_image(), DEADLINE_S)
     assert len(set(places)) == 2
-
-
-@pytest.mark.parametrize("reigns", [True, False])
-async def test_a_reign_ends_with_the_first_commit_that_did_not_wait(idle_instance: Instance, reigns: bool) -> None:
-    ownership = idle_instance._new_ownership()
-    if not reigns:
-        idle_instance._ownership = None
-    tell: Callable[[str], None] = idle_instance._on_line
-    tell("ERROR:  canceling statement due to user request")
-    assert not ownership.ended.done()
-    tell("WARNING:  canceling wait for synchronous replication due to user request")
-    assert ownership.ended.done() is reigns
-    assert ownership.durable == Lsn(0)
-    await ownership.aclose(resign=False)
