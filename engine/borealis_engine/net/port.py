@@ -19,7 +19,7 @@ from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_STORAGE
 from borealis_engine.core.effects import Conn
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.door import PEERS, STRANGERS, Door, Drop, Stranger
-from borealis_engine.net.errors import Disconnected, NetError
+from borealis_engine.net.errors import Disconnected, NetError, PeerRejected
 from borealis_engine.net.stream import Stream, TlsStream
 from borealis_engine.net.wire_stream import WireStream
 from borealis_engine.proto.errors import ProtocolError
@@ -135,15 +135,16 @@ class Port:
 
         def run() -> None:
             _be_patient()
-            reason, drop = "internal error", Drop.FAILED
+            reason, drop, counts = "internal error", Drop.FAILED, True
             try:
                 work(line)
             except (NetError, ProtocolError) as error:
                 reason, drop = str(error), Drop.REJECTED
+                counts = isinstance(error, PeerRejected)
             except Exception:
                 log.exception("a connection's thread failed")
             finally:
-                self._end(line, thread, reason, drop)
+                self._end(line, thread, reason, drop, counts=counts)
                 with self._lock:
                     self._threads.discard(thread)
 
@@ -174,13 +175,13 @@ class Port:
                     return
                 line.busy = False
 
-    def _end(self, line: _Line, thread: threading.Thread, reason: str, drop: Drop) -> None:
+    def _end(self, line: _Line, thread: threading.Thread, reason: str, drop: Drop, *, counts: bool) -> None:
         """A thread is done, and the connection with it unless another thread reads that."""
         with self._lock:
             if line.reader is not thread:
                 return
             self._lines.pop(line.conn, None)
-        if self._door.gone(line.stranger) or drop is Drop.FAILED:
+        if self._door.gone(line.stranger) or counts:
             self._door.note(drop, reason)
         line.stream.close(reason)
         line.stream.finish()

@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from borealis_engine.core.messages import Envelope, Message
+from borealis_engine.contract.names import ROLE_STORAGE
+from borealis_engine.core.messages import Envelope, GetImage, Message, Read, Refused
 from borealis_engine.net.channel import Endpoint, tune
 from borealis_engine.net.door import HANDSHAKE_S
-from borealis_engine.net.errors import Disconnected
+from borealis_engine.net.errors import Disconnected, PeerRejected
 from borealis_engine.proto.frames import Decoder, encode
 
 SEND_S: Final = 30.0  # seconds in which a peer must take something of what is sent in bulk
 TURN_S: Final = 0.2  # seconds that a small message waits behind another one on its connection
 CHUNK: Final = 256 * 1024  # bytes taken from the socket at once
+OF_MEMBERS: Final = (Read, GetImage, Refused)  # all that a storage node has to say to another one
 RECORD: Final = 16 * 1024  # bytes of a TLS record
 
 
@@ -34,6 +36,7 @@ class Stream(ABC):
         self._sock = sock
         self._endpoint = endpoint
         self._roles = roles
+        self.role = ""  # of the peer, once the handshake is done
         self._decoder = Decoder()
         self.between_frames = True  # whether what comes next begins a frame
         self._reason = ""
@@ -68,8 +71,10 @@ class Stream(ABC):
         """Send, waiting while the peer is slow; for the connection's own thread alone."""
 
     def decode(self, data: bytes) -> list[Envelope]:
-        """Give the envelopes that `data` completes; ProtocolError for what is none."""
+        """Give the envelopes that `data` completes; ProtocolError for what is none, PeerRejected if not due."""
         envelopes = self._decoder.receive_data(data)
+        if self.role == ROLE_STORAGE and not all(isinstance(each.message, OF_MEMBERS) for each in envelopes):
+            raise PeerRejected("a storage node may read log and images here, and nothing else")
         self.between_frames = not self._decoder.pending
         return envelopes
 
@@ -110,7 +115,7 @@ class TlsStream(Stream):
                 self._flush()  # the alert that says why
             raise Disconnected(f"handshake: {error}") from error
         set_deadline(self._sock, socket.SO_RCVTIMEO, 0)
-        self._endpoint.tls.require(self._tls, *self._roles)
+        self.role = self._endpoint.tls.require(self._tls, *self._roles)
 
     def _shook_hands(self) -> bool:
         try:

@@ -45,7 +45,7 @@ class WireStream(Stream):
         if names is None:
             raise Disconnected("no handshake in time")
         set_deadline(self._sock, socket.SO_RCVTIMEO, 0)
-        self._endpoint.tls.require_uris(names, *self._roles)
+        self.role = self._endpoint.tls.require_uris(names, *self._roles)
 
     def receive(self) -> bytes:
         """Wait for bytes of frames that are Python's; b"" when the append that was handed over has an end."""

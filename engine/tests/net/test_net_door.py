@@ -16,10 +16,11 @@ import pytest
 from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState
 from borealis_engine.core.effects import Conn
+from borealis_engine.core.messages import GetImage
 from borealis_engine.net import control, door, storage
 from borealis_engine.net.dial import converse
 from borealis_engine.net.door import PER_ADDRESS, STRANGERS, Drop, raise_descriptor_limit
-from borealis_engine.net.errors import Disconnected
+from borealis_engine.net.errors import Disconnected, RequestRefused
 from borealis_engine.net.stream import Stream
 from borealis_engine.net.testing import StorageNodes, make_certificates
 from borealis_engine.net.testing.driver import WriterDriver
@@ -285,6 +286,19 @@ async def test_a_disk_that_could_not_be_opened_for_want_of_descriptors_is_tried_
         async with inside(nodes, 0, RARELY) as node:
             assert "too many open files" in node.status().message
             await until(node.renewal.is_set)
+
+
+async def test_a_storage_nodes_certificate_writes_nothing(site: Site) -> None:
+    """It reads log and images of the others; who leads is between instances and members."""
+    async with converse(site.endpoint(names.ROLE_STORAGE), site.member) as conversation:
+        with pytest.raises(Disconnected):
+            await solicit(conversation, 2)
+    await until(lambda: counted(site, Drop.REJECTED) == 1)
+    assert site.node.durable.promised == 0
+    async with converse(site.endpoint(names.ROLE_STORAGE), site.member) as conversation:
+        await conversation.send(GetImage(image="ab" * 32))
+        with pytest.raises(RequestRefused, match="unknown"):
+            await conversation.receive()
 
 
 def counted(site: Site, reason: Drop) -> float | None:

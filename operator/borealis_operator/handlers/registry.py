@@ -16,7 +16,7 @@ from borealis_operator.api.names import GROUP, LABEL_CLUSTER, LABEL_MANAGED, MAN
 from borealis_operator.kube.credentials import find_credentials
 from borealis_operator.kube.port import Kube
 from borealis_operator.reconcile.kicks import Kicks
-from borealis_operator.reconcile.metrics import CLUSTERS
+from borealis_operator.reconcile.metrics import CLUSTERS, PASSES
 from borealis_operator.reconcile.orphans import tend_orphaned_instance, until_said
 from borealis_operator.reconcile.reconciler import Reconciler
 from borealis_operator.reconcile.removal import Remover
@@ -25,6 +25,7 @@ from borealis_operator.reconcile.snapshots import tend_orphan
 log = logging.getLogger(__name__)
 
 REMOVAL_S: Final = 0.5
+CRASHED_S: Final = 5.0
 CHILDREN: Final = (("", "v1", "pods"), ("", "v1", "services"), ("discovery.k8s.io", "v1", "endpointslices"))
 
 
@@ -97,6 +98,11 @@ async def remove_once(wiring: Wiring, key: ClusterKey) -> float | None:
     except KubeError as error:
         log.warning("deletion of %s: %s", key, error)
         await asyncio.sleep(REMOVAL_S)
+        return REMOVAL_S
+    except Exception:  # the deletion goes on, and a database that Snapshots hold is looked after meanwhile
+        PASSES.labels("crashed").inc()
+        log.exception("deletion of %s crashed", key)
+        await asyncio.sleep(CRASHED_S)
         return REMOVAL_S
 
 

@@ -31,6 +31,7 @@ from borealis_operator.handlers.settings import make_settings
 from borealis_operator.kube.client import ApiServer, connect
 from borealis_operator.kube.kinds import KINDS
 from borealis_operator.kube.lease import Lease
+from borealis_operator.main.door import raise_descriptor_limit
 from borealis_operator.main.health import Health
 from borealis_operator.main.logs import set_up_logs
 from borealis_operator.observe.links import AgentLinks
@@ -61,6 +62,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the operator until a signal; exit code 1 when it could not go on, 2 when it was called wrongly."""
     options = parse_options(argv)
+    raise_descriptor_limit()
     set_up_logs(plain=options.plain, verbose=options.verbose)
     try:
         classes = parse_classes(os.environ.get(ENV_INSTANCE_CLASSES, ""))

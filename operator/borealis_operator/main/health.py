@@ -1,9 +1,12 @@
 """Liveness, readiness and metrics of the operator itself, over plain HTTP; reading only."""
 
+import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import generate_latest
+
+from borealis_operator.main.door import Door
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,9 +22,17 @@ class Health:
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
+        listening: list[asyncio.Server] = []
+
+        async def close(_: web.Application) -> None:
+            for server in listening:
+                server.close()
+
+        app.on_shutdown.append(close)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, address, port).start()
+        assert runner.server is not None
+        listening.append(await asyncio.get_running_loop().create_server(Door(runner.server), address, port))
         return runner
 
     async def _alive(self, _: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from borealis_engine.contract.names import ENV_MEMBER_ID
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import Cluster, ClusterKey
@@ -26,7 +27,7 @@ from borealis_operator.api.names import (
 )
 from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube, Object
-from borealis_operator.observe.port import Agents, Credentials
+from borealis_operator.observe.port import Agents, Credentials, Place
 from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
 from borealis_operator.render.autoscaling import AUTOSCALER
 from borealis_operator.render.policies import POLICY
@@ -124,16 +125,25 @@ async def _follow(
     if secret is None:
         return
     credentials = Credentials(
+        cluster_uid=cluster.uid,
         ca=read_secret(secret, "ca.crt"),
         certificate=read_secret(secret, "tls.crt"),
         key=read_secret(secret, "tls.key"),
     )
-    addresses = {
-        p["metadata"]["uid"]: ip
+    places = {
+        p["metadata"]["uid"]: read_place(p, ip)
         for p in pods
         if (ip := section(p, "status").get("podIP")) and section(p, "status").get("phase") == "Running"
     }
-    await agents.follow(cluster.key, credentials, addresses)
+    await agents.follow(cluster.key, credentials, places)
+
+
+def read_place(pod: Object, address: str) -> Place:
+    """Give who should answer at the address of a live Pod."""
+    containers = section(pod, "spec").get("containers") or [{}]
+    told = {each.get("name"): str(each.get("value", "")) for each in containers[0].get("env") or ()}
+    role = (pod["metadata"].get("labels") or {}).get(LABEL_COMPONENT, "")  # a component's certificate has its name
+    return Place(address=address, name=pod["metadata"]["name"], role=role, member=told.get(ENV_MEMBER_ID, ""))
 
 
 async def _user_secret(kube: Kube, cluster: Cluster) -> Object | None:

@@ -6,6 +6,7 @@ never heard is suspected after its first probe.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -13,24 +14,26 @@ import aiohttp
 from borealis_engine.contract.names import CONTROL_PORT, EVENTS, STATUS
 from borealis_engine.contract.status import InstanceStatus, StorageStatus
 
+from borealis_operator.observe.belief import Disbelieved, PodStatus, parse_status
 from borealis_operator.observe.clock import RunningClock
+from borealis_operator.observe.port import Place
 from borealis_operator.plan.facts import Agent
+
+log = logging.getLogger(__name__)
 
 SILENCE_S: Final = 1.0
 PROBE_S: Final = 1.0
 PAUSE_S: Final = 0.25
-
-PodStatus = InstanceStatus | StorageStatus
 
 
 class Link:
     """What is known of one pod, kept fresh by a task until `close`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, address: str, clock: RunningClock, on_change: Callable[[], None]
+        self, session: aiohttp.ClientSession, place: Place, clock: RunningClock, on_change: Callable[[], None]
     ) -> None:
-        host = f"[{address}]" if ":" in address else address
-        self.address = address
+        host = f"[{place.address}]" if ":" in place.address else place.address
+        self.place = place
         self.url = f"https://{host}:{CONTROL_PORT}"
         self.outdated = False  # of a release that takes no settings
         self.decided = asyncio.Event()  # heard, or suspected
@@ -41,7 +44,8 @@ class Link:
         self._heard = clock.now
         self._role_since = clock.now
         self._suspect = self._refused = False
-        self._task = asyncio.create_task(self._run(), name=f"link to {address}")
+        self._doubted = ""  # what was logged last
+        self._task = asyncio.create_task(self._run(), name=f"link to {place.name} at {place.address}")
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -67,7 +71,7 @@ class Link:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError, OSError, aiohttp.ClientError, ValueError, TypeError):
+            with contextlib.suppress(Exception):  # whatever a pod says: the probe tells what is wrong
                 await self._listen()
             await self._probe()
             await asyncio.sleep(PAUSE_S)
@@ -78,15 +82,15 @@ class Link:
             response.raise_for_status()
             async for line in response.content:
                 if line.strip():
-                    self._hear(parse_status(line))
+                    self._hear(parse_status(line, self.place))
 
     async def _probe(self) -> None:
         timeout = aiohttp.ClientTimeout(total=PROBE_S)
         try:
             async with self._session.get(self.url + STATUS, timeout=timeout) as response:
                 response.raise_for_status()
-                self._hear(parse_status(await response.read()))
-        except (TimeoutError, OSError, aiohttp.ClientError, ValueError, TypeError) as error:
+                self._hear(parse_status(await response.read(), self.place))
+        except Exception as error:  # noqa: BLE001 - whatever a pod says must not end its link
             self._doubt(error)
 
     def _hear(self, status: PodStatus) -> None:
@@ -101,16 +105,14 @@ class Link:
 
     def _doubt(self, error: BaseException) -> None:
         suspected = self._suspect
+        if isinstance(error, Disbelieved | aiohttp.ClientConnectorCertificateError) and str(error) != self._doubted:
+            self._doubted = str(error)
+            log.warning("%s at %s is not believed: %s", self.place.name, self.place.address, error)
         self._suspect = True
         self._refused = isinstance(getattr(error, "os_error", error), ConnectionRefusedError)
         self.decided.set()
         if not suspected:
             self._on_change()
-
-
-def parse_status(data: bytes) -> PodStatus:
-    """Read a status; storage nodes are known by their `member`. ValueError or TypeError if it is none."""
-    return StorageStatus.from_json(data) if b'"member"' in data else InstanceStatus.from_json(data)
 
 
 def essence(status: PodStatus | None) -> tuple[object, ...]:

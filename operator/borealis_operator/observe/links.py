@@ -1,15 +1,12 @@
 """All links of this operator: one per pod, under the operator's own certificate of each cluster.
 
-Peers are accepted when their chain ends at the cluster's authority; pods have addresses only, so names are not
-checked.
+Peers are accepted when their chain ends at the cluster's authority and their certificate names the role that the pod
+was made for (`belief`); pods have addresses only, so host names are not checked.
 """
 
 import asyncio
-import ssl
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -20,9 +17,10 @@ from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import ClusterKey
 from borealis_operator.api.errors import AgentDown, AgentOutdated, AgentRefused
+from borealis_operator.observe.belief import make_context, parse_status
 from borealis_operator.observe.clock import RunningClock
-from borealis_operator.observe.link import Link, parse_status
-from borealis_operator.observe.port import Credentials
+from borealis_operator.observe.link import Link
+from borealis_operator.observe.port import Credentials, Place
 from borealis_operator.plan.facts import Agent
 
 SETTLE_S: Final = 1.5
@@ -33,7 +31,7 @@ DATABASE_S: Final = 5.0
 @dataclass(slots=True, kw_only=True)
 class _Cluster:
     credentials: Credentials
-    session: aiohttp.ClientSession
+    sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)  # by role of the peer
     links: dict[str, Link] = field(default_factory=dict)
 
 
@@ -45,21 +43,21 @@ class AgentLinks:
         self._clock = RunningClock()
         self._clusters: dict[ClusterKey, _Cluster] = {}
 
-    async def follow(self, key: ClusterKey, credentials: Credentials, addresses: Mapping[str, str]) -> None:
-        """Listen to exactly these pods (uid to IP) of a cluster, and give new ones a moment to be heard."""
+    async def follow(self, key: ClusterKey, credentials: Credentials, places: Mapping[str, Place]) -> None:
+        """Listen to exactly these pods (by uid) of a cluster, and give new ones a moment to be heard."""
         self._clock.start()
         cluster = self._clusters.get(key)
         if cluster and cluster.credentials != credentials:
             await self.forget(key)
             cluster = None
         if cluster is None:
-            cluster = _Cluster(credentials=credentials, session=open_session(credentials))
+            cluster = _Cluster(credentials=credentials)
             self._clusters[key] = cluster
-        stale = [u for u, link in cluster.links.items() if addresses.get(u) != link.address]
+        stale = [u for u, link in cluster.links.items() if places.get(u) != link.place]
         await asyncio.gather(*(cluster.links.pop(uid).close() for uid in stale))
-        fresh = [uid for uid in addresses if uid not in cluster.links]
+        fresh = [uid for uid in places if uid not in cluster.links]
         for uid in fresh:
-            cluster.links[uid] = self._link(key, cluster, addresses[uid])
+            cluster.links[uid] = self._link(key, cluster, places[uid])
         if fresh:
             waits = [asyncio.create_task(cluster.links[uid].decided.wait()) for uid in fresh]
             _, late = await asyncio.wait(waits, timeout=SETTLE_S)
@@ -74,8 +72,9 @@ class AgentLinks:
     async def read_status(self, uid: str) -> InstanceStatus | StorageStatus:
         """Ask a pod for its status now."""
         try:
-            return parse_status(await self._command("GET", uid, STATUS, "", COMMAND_S))
-        except (ValueError, TypeError) as error:
+            answer = await self._command("GET", uid, STATUS, "", COMMAND_S)
+            return parse_status(answer, self._place(uid))
+        except ValueError as error:
             raise AgentRefused(f"{STATUS} of pod {uid} is not a status: {error}") from error
 
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
@@ -104,7 +103,7 @@ class AgentLinks:
         cluster = self._clusters.pop(key, None)
         if cluster:
             await asyncio.gather(*(link.close() for link in cluster.links.values()))
-            await cluster.session.close()
+            await asyncio.gather(*(session.close() for session in cluster.sessions.values()))
 
     async def close(self) -> None:
         """Close everything."""
@@ -112,8 +111,16 @@ class AgentLinks:
             await self.forget(key)
         await self._clock.stop()
 
-    def _link(self, key: ClusterKey, cluster: _Cluster, address: str) -> Link:
-        return Link(cluster.session, address, self._clock, lambda: self._on_change(key))
+    def _link(self, key: ClusterKey, cluster: _Cluster, place: Place) -> Link:
+        if place.role not in cluster.sessions:
+            cluster.sessions[place.role] = open_session(cluster.credentials, place.role)
+        return Link(cluster.sessions[place.role], place, self._clock, lambda: self._on_change(key))
+
+    def _place(self, uid: str) -> Place:
+        link = self._find(uid)
+        if link is None:
+            raise AgentDown(f"{STATUS}: no link to pod {uid}")
+        return link.place
 
     def _find(self, uid: str) -> Link | None:
         return next((c.links[uid] for c in self._clusters.values() if uid in c.links), None)
@@ -130,26 +137,13 @@ class AgentLinks:
                 if response.status >= 400:
                     text = (await response.text())[:200]
                     refusal = AgentOutdated if response.status == 404 else AgentRefused
-                    raise refusal(f"{method} {path} of {link.address}: {response.status} {text}")
+                    raise refusal(f"{method} {path} of {link.place.name}: {response.status} {text}")
                 return await response.read()
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            raise AgentDown(f"{method} {path} of {link.address}: {error or 'no answer'}") from error
+            raise AgentDown(f"{method} {path} of {link.place.name}: {error or 'no answer'}") from error
 
 
-def open_session(credentials: Credentials) -> aiohttp.ClientSession:
-    """Open an HTTP session that speaks as the operator of one cluster."""
-    connector = aiohttp.TCPConnector(ssl=make_context(credentials), limit=0)
+def open_session(credentials: Credentials, role: str) -> aiohttp.ClientSession:
+    """Open an HTTP session that speaks as the operator of one cluster, with peers of one role alone."""
+    connector = aiohttp.TCPConnector(ssl=make_context(credentials, role), limit=0)
     return aiohttp.ClientSession(connector=connector, trust_env=False)
-
-
-def make_context(credentials: Credentials) -> ssl.SSLContext:
-    """Give the TLS context: our leaf, the cluster's authority, no host names."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.load_verify_locations(cadata=credentials.ca)
-    with tempfile.TemporaryDirectory() as folder:  # ssl reads keys from files alone; the folder is ours alone
-        path = Path(folder, "operator.pem")
-        path.write_text(credentials.certificate + credentials.key, encoding="ascii")
-        context.load_cert_chain(path)
-    return context

@@ -19,16 +19,27 @@ from borealis_operator.plan.facts import Agent
 class Credentials:
     """The operator's leaf certificate for one cluster, PEM."""
 
+    cluster_uid: str
     ca: str
     certificate: str
     key: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a pod is, and who should be there: its name, the role of its certificate, the member on its disk."""
+
+    address: str
+    name: str
+    role: str
+    member: str = ""  # of a storage node
+
+
 class Agents(Protocol):
     """All agents and storage nodes of all clusters, by pod uid."""
 
-    async def follow(self, key: ClusterKey, credentials: Credentials, addresses: Mapping[str, str]) -> None:
-        """Listen to exactly these pods (uid to IP) of a cluster, and give new ones a moment to be heard."""
+    async def follow(self, key: ClusterKey, credentials: Credentials, places: Mapping[str, Place]) -> None:
+        """Listen to exactly these pods (by uid) of a cluster, and give new ones a moment to be heard."""
         ...
 
     def latest(self, uid: str) -> Agent:

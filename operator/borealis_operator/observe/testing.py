@@ -25,7 +25,7 @@ from borealis_operator.api.errors import AgentDown, AgentOutdated, AgentRefused
 from borealis_operator.api.names import ANNOTATION_NODE, LABEL_COMPONENT, LABEL_HOSTNAME, LABEL_ZONE, STORAGE
 from borealis_operator.kube.port import Object
 from borealis_operator.kube.testing import FakeKube
-from borealis_operator.observe.port import Credentials
+from borealis_operator.observe.port import Credentials, Place
 from borealis_operator.plan.facts import Agent
 
 
@@ -50,7 +50,7 @@ class FakeWorld:
     _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
     _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
     _addresses: Any = field(default_factory=lambda: itertools.count(1))
-    _followed: dict[str, str] = field(default_factory=dict)
+    _followed: dict[str, Place] = field(default_factory=dict)
 
     def add_nodes(self, zones: Mapping[str, int]) -> None:
         """Add ready nodes: how many in each zone."""
@@ -87,9 +87,9 @@ class FakeWorld:
         """Names of the pods that say they are the writer."""
         return [s.name for s in self.statuses.values() if isinstance(s, InstanceStatus) and s.role is Role.WRITER]
 
-    async def follow(self, key: ClusterKey, credentials: Credentials, addresses: Mapping[str, str]) -> None:
+    async def follow(self, key: ClusterKey, credentials: Credentials, places: Mapping[str, Place]) -> None:
         """Listen to exactly these pods."""
-        self._followed = dict(addresses)
+        self._followed = dict(places)
 
     def latest(self, uid: str) -> Agent:
         """Give the latest word of a pod."""

@@ -52,11 +52,26 @@ class Reconciler:
     wall: Callable[[], float]
     clock: Callable[[], float]
     _asked: dict[ClusterKey, tuple[str, float]] = field(default_factory=dict)
+    _crashes: dict[ClusterKey, int] = field(default_factory=dict)  # in a row
     _waits: dict[ClusterKey, tuple[Mapping[str, float], float]] = field(default_factory=dict)
 
     async def once(self, key: ClusterKey) -> float:
-        """Do one pass; give the seconds after which to look again if nothing calls for it earlier."""
+        """Do one pass; give the seconds after which to look again if nothing calls for it earlier.
+
+        Whatever goes wrong ends the pass and never its caller, which is all that looks after the cluster.
+        """
         CLUSTER.set(str(key))
+        try:
+            delay = await self._once(key)
+        except Exception:  # a fault of ours in one pass must not take the cluster's daemon away
+            metrics.PASSES.labels("crashed").inc()
+            log.exception("pass of %s crashed", key, extra={"cluster": str(key)})
+            self._crashes[key] = self._crashes.get(key, 0) + 1
+            return min(FAILED_S * 2.0 ** min(self._crashes[key] - 1, 10), INVALID_S)
+        self._crashes.pop(key, None)
+        return delay
+
+    async def _once(self, key: ClusterKey) -> float:
         try:
             raw = await self.kube.get("DBCluster", key.namespace, key.name)
         except NotFound:
@@ -64,9 +79,10 @@ class Reconciler:
             self._waits.pop(key, None)
             return INVALID_S
         except KubeError as error:
+            metrics.PASSES.labels("failed").inc()
             log.warning("cannot read %s: %s", key, error)
             return FAILED_S
-        metrics.CLUSTERS.read(key, raw)
+        self._measure(key, raw)
         try:
             with metrics.SECONDS.time():
                 delay = await self._pass(key, raw)
@@ -81,11 +97,17 @@ class Reconciler:
             log.warning("pass of %s failed: %s", key, error, extra={"cluster": str(key)})
             await self._confess(key, raw, error)
             return INVALID_S if isinstance(error, ConfigInvalid) else FAILED_S
-        except Exception:  # a fault of ours in one pass must not take the cluster's daemon away
-            metrics.PASSES.labels("crashed").inc()
-            log.exception("pass of %s crashed", key, extra={"cluster": str(key)})
+        except Exception:
             await self._confess(key, raw, OperatorError("the operator met a fault of its own; see its log"))
-            return FAILED_S
+            raise
+
+    def _measure(self, key: ClusterKey, raw: Object) -> None:
+        """Take over what the DBCluster says of itself for the metrics; no failover waits for what fails there."""
+        try:
+            metrics.CLUSTERS.read(key, raw)
+        except Exception:
+            metrics.PASSES.labels("crashed").inc()
+            log.exception("the metrics of %s cannot be read", key, extra={"cluster": str(key)})
 
     async def _pass(self, key: ClusterKey, raw: Object) -> float:
         cluster, faults = self._parse(raw)
