@@ -3,6 +3,10 @@
 Canvassing binds nobody: a round without four consents burns no epoch. An epoch is solicited once and never again by
 this candidate, whatever came of it, and one that failed is resigned so that others need not wait for its lease.
 What four means is the configuration's affair (`quorum`): it may change while a round is under way.
+
+Four answers are not enough while something that was heard speaks against the best log among them (`recovery.doubt`):
+others are waited for, and a round that ends in doubt elects nobody. Nor do four empty answers make a volume at once
+when an epoch was promised before: then all members are asked, since a candidate before may have made one (017).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +20,10 @@ from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import Canvass, Consent, Message, Position, Promise, Reason, Refused, Resign, Solicit
 from borealis_engine.core.peer import Peer
 from borealis_engine.core.quorum import Sixes, blocks, elects, joiner, sixes, voters
+from borealis_engine.core.recovery import doubt
 
 ROUND_S: Final = 1.0  # seconds for a round's answers
+SETTLE_S: Final = 0.2  # seconds that the other members have to answer before four empty ones make a volume
 POLL_S: Final = 0.2  # seconds between rounds without consent; more, and growing, after lost solicitations
 FIRST_EPOCH: Final = 2  # epoch 1 is the image's
 
@@ -53,6 +59,8 @@ class Campaign:
         self._highest = NOBODY  # promised by anyone to anyone, as far as heard
         self._canvassed = NOBODY
         self._willing: dict[MemberId, Position] = {}
+        self._heard: dict[MemberId, Position] = {}  # in this round, from whoever answered in any way
+        self._burnt = False  # an earlier epoch was promised to somebody
         self._refusals: dict[MemberId, str] = {}
         self._deadline = now  # of the round or of the pause
         self._lost = 0  # solicitations in vain
@@ -60,7 +68,7 @@ class Campaign:
     def configure(self, config: VolumeConfig) -> None:
         """Count by another configuration from here on; answers of members that it has no more are forgotten."""
         self._sixes, self._joiner = sixes(config), joiner(config)
-        for answers in (self._willing, self.promises, self._refusals):
+        for answers in (self._willing, self.promises, self._heard, self._refusals):
             for gone in [member for member in answers if member not in self._peers]:
                 del answers[gone]
 
@@ -108,16 +116,30 @@ class Campaign:
             case Stage.PAUSED:
                 self._canvass(now)
             case Stage.CANVASSING:
-                self._pause(f"{len(self._willing)} consents in time{self._why()}", now, POLL_S)
+                doubt = self._doubt(self._willing)
+                self._pause(doubt or f"{len(self._willing)} consents in time{self._why()}", now, POLL_S)
             case Stage.SOLICITING:
-                self.abandon(f"{len(self.promises)} promises in time{self._why()}", now, void=True)
+                self._end_of_round(now)
             case Stage.WON:
                 pass
+
+    def _end_of_round(self, now: float) -> None:
+        """Nobody else has answered in time."""
+        doubt = self._doubt(self.promises)
+        if not doubt and elects(self._sixes, self.voters):
+            self.stage = Stage.WON
+        else:
+            self.abandon(doubt or f"{len(self.promises)} promises in time{self._why()}", now, void=True)
+
+    def _doubt(self, answers: Mapping[MemberId, Position]) -> str:
+        """Say why those who would elect must not; empty if they may, or are too few."""
+        votes = voters(answers, self._joiner)
+        return doubt(votes, self._heard) if elects(self._sixes, votes) else ""
 
     def _canvass(self, now: float) -> None:
         self.stage, self._deadline = Stage.CANVASSING, now + ROUND_S
         self._canvassed = Epoch(max(self._highest + 1, FIRST_EPOCH))
-        self._willing, self._refusals = {}, {}
+        self._willing, self._heard, self._refusals = {}, {}, {}
         for peer in self._peers.values():
             if peer.connected:
                 self.connected(peer, now)
@@ -126,15 +148,17 @@ class Campaign:
         self._highest = max(self._highest, consent.promised)
         if self.stage is not Stage.CANVASSING or consent.epoch != self._canvassed:
             return
+        self._heard[peer.id] = consent.position
         if not consent.granted and consent.reason is not Reason.EPOCH:  # a too low number is no objection
             self._refused(peer, "the writer was heard within its lease", now)
             return
         self._willing[peer.id] = consent.position
-        if elects(self._sixes, voters(self._willing, self._joiner)):
+        if elects(self._sixes, voters(self._willing, self._joiner)) and not self._doubt(self._willing):
             self._solicit(now)
 
     def _solicit(self, now: float) -> None:
         self.stage, self._deadline = Stage.SOLICITING, now + ROUND_S
+        self._burnt = self._highest != NOBODY
         self.epoch = Epoch(max(self._highest + 1, FIRST_EPOCH))
         self._highest = self.epoch
         self.promises, self.asked, self._refusals = {}, {}, {}
@@ -146,16 +170,29 @@ class Campaign:
         self._highest = max(self._highest, promise.promised)
         if self.stage is not Stage.SOLICITING or promise.epoch != self.epoch:
             return
+        self._heard[peer.id] = promise.position
         if not promise.granted:
             self._refused(peer, f"epoch {promise.promised} is promised", now)
             return
         self.promises[peer.id] = promise.position
-        if elects(self._sixes, self.voters):
+        self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        """Win, if four promises leave no doubt; before a volume is made, ask all, unless nobody can have made one."""
+        votes = self.voters
+        if not elects(self._sixes, votes) or self._doubt(self.promises):
+            return
+        creating = not any(position.history for position in votes.values())
+        if not (creating and self._burnt) or self._peers.keys() <= self.promises.keys() | self._refusals.keys():
             self.stage = Stage.WON
+        else:
+            self._deadline = min(self._deadline, now + SETTLE_S)
 
     def _refused(self, peer: Peer, why: str, now: float) -> None:
         self._refusals[peer.id] = why
         if not blocks(self._sixes, self._refusals):
+            if self.stage is Stage.SOLICITING:
+                self._judge(now)
             return
         if self.stage is Stage.CANVASSING:
             self._pause(f"no consent{self._why()}", now, POLL_S)

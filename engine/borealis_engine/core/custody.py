@@ -4,11 +4,10 @@
 image, truncation and entry (one record), log that came with the image, log of a donor, padding, log of the reign.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from borealis_engine.contract.volume import Lsn
+from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.effects import ImageExtent
 from borealis_engine.core.history import common_point
 from borealis_engine.core.journal import NOWHERE, DurableState, Entered, Logged
@@ -44,12 +43,16 @@ class Complete:
 Step: TypeAlias = Entered | Logged | WantImage | WantImageLog | WantLog | Complete
 
 
-def claim(state: DurableState, images: Mapping[str, ImageExtent]) -> Position:
-    """Give what a node may claim in an election: nothing before all log that came with its image is there."""
-    extent = images.get(state.history[0].image) if state.history else None
-    if extent is None or state.flush < extent.end:
-        return Position(history=(), flush=NOWHERE)
-    return state.position
+def claim(state: DurableState, *, known: tuple[Epoch, Lsn], image_here: bool) -> Position:
+    """Give what a node may claim in an election: nothing before all log that came with its image is there.
+
+    The journal alone says so, whatever became of the blob: the first reign begins where the image's log ends.
+    """
+    epoch, durable = known
+    history, flush = state.held, state.flush
+    if len(history) < 2:
+        history, flush = (), NOWHERE
+    return Position(history=history, flush=flush, durable_epoch=epoch, durable=durable, image_here=image_here)
 
 
 def next_step(begin: Begin, state: DurableState, extent: ImageExtent | None) -> Step:

@@ -63,7 +63,7 @@ class Logged(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """D as announced in `epoch`, as far as the log goes here."""
+    """D as announced in `epoch`; it may lie above the end of the log here."""
 
     epoch: Epoch
     lsn: Lsn
@@ -81,7 +81,7 @@ class DurableState(NamedTuple):
     history: History = ()  # as entered: its last reigns may lie beyond `flush`, see `held`
     flush: Lsn = NOWHERE  # end of the log
     committed_epoch: Epoch = NOBODY
-    committed: Lsn = NOWHERE  # D as far as it is held here: never above `flush`
+    committed: Lsn = NOWHERE  # D as it was announced, also above `flush`: `Watermark.here` says how much of it is here
 
     @property
     def start(self) -> Lsn:
@@ -123,8 +123,8 @@ def apply(state: DurableState, record: Record) -> DurableState:
                 raise SafetyViolated(f"bytes at {lsn} on a log that ends at {state.flush}")
             return state.extended(len(data))
         case Committed(epoch=epoch, lsn=lsn):
-            if (epoch, lsn) < (state.committed_epoch, state.committed) or lsn > state.flush:
-                raise SafetyViolated(f"D {lsn} after {state.committed} on a log that ends at {state.flush}")
+            if (epoch, lsn) < (state.committed_epoch, state.committed):
+                raise SafetyViolated(f"D {lsn} of epoch {epoch} after {state.committed} of {state.committed_epoch}")
             return state._replace(committed_epoch=epoch, committed=lsn)
         case Promised(epoch=epoch, owner=owner):
             if epoch <= state.promised:
@@ -142,11 +142,12 @@ def apply(state: DurableState, record: Record) -> DurableState:
 
 
 def _enter(state: DurableState, history: History, end: Lsn) -> DurableState:
-    # D may lie inside a record that recovery cut off: it is cut too, else new bytes there would count as durable.
     same = bool(state.history) and state.history[0] == history[0]
     if end != history[0].start and not (same and state.start <= end <= state.flush):
         raise SafetyViolated(f"truncation at {end} of a log that ends at {state.flush}")
-    return state._replace(history=history, flush=end, committed=min(state.committed, end))
+    # D may lie inside a record that recovery cut off. It stays as it was told: `Watermark.here` counts no bytes of a
+    # later reign by it, and an election must hear of it.
+    return state._replace(history=history, flush=end, committed=state.committed if same else NOWHERE)
 
 
 def replay(records: Iterable[Record], state: DurableState = EMPTY) -> DurableState:

@@ -7,9 +7,12 @@ and `end` are exclusive. What every commit makes is a NamedTuple here and in `ef
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn
+
+_NO_EPOCH: Final = Epoch(0)
+_NO_LSN: Final = Lsn(0)
 
 
 class Reason(IntEnum):
@@ -42,15 +45,27 @@ History: TypeAlias = tuple[Reign, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """What a node holds durably: its history (empty: nothing chosen yet) and the end of its bytes."""
+    """What a node holds durably: its history (empty: nothing chosen yet) and the end of its bytes; and what it knows.
+
+    It knows of a D, the highest that the owner of `durable_epoch` told it, which may lie above its own `flush`.
+    `image_here`: the blob of `history[0].image` can be read here.
+    """
 
     history: History
     flush: Lsn
+    durable_epoch: Epoch = _NO_EPOCH
+    durable: Lsn = _NO_LSN
+    image_here: bool = True
 
     @property
     def rank(self) -> tuple[int, int]:
         """Order in which recovery prefers donors: (last epoch written, flush)."""
         return (self.history[-1].epoch if self.history else 0, self.flush)
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """The D that the node knows, to be compared with ranks: (epoch, LSN)."""
+        return (self.durable_epoch, self.durable)
 
 
 # --- from writer, candidate or reader to a node ---------------------------------------------------------------
@@ -187,7 +202,6 @@ class Promise:
     granted: bool
     promised: Epoch
     position: Position
-    durable: Lsn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

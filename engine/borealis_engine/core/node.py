@@ -62,6 +62,7 @@ class Node:
         self.member = member
         self.config = config
         self.unfit = unfit or retirement(config, member)  # why the node is out of service; empty if it is not
+        self.objection = ""  # why a reign was not joined that would have voided what was acknowledged
         self._pipe = Pipeline(durable)
         self._images = dict(images)
         self._tenure = Tenure(lease=lease, now=now)
@@ -92,7 +93,13 @@ class Node:
     @property
     def position(self) -> Position:
         """What the node may claim in an election: nothing before all log that came with its image is there."""
-        return claim(self._pipe.held, self._images)
+        return claim(self._pipe.held, known=(self._mark.epoch, self._mark.lsn), image_here=self.has_image)
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the image of this node's history is here, and can be read as far as is known."""
+        history = self._pipe.held.history
+        return bool(history) and history[0].image in self._images
 
     @property
     def retired(self) -> bool:
@@ -190,6 +197,10 @@ class Node:
         self._images[image] = extent
         self._serving.image_arrived(image)
         self._in_service(lambda: self._joining.image_known(now))
+
+    def image_lost(self, image: str) -> None:
+        """The blob turned out to be damaged: it is given to nobody until it has arrived anew."""
+        self._images.pop(image, None)
 
     def image_failed(self, image: str, now: float) -> None:
         """PullImage came to nothing; asked again later by the node itself."""
@@ -293,7 +304,6 @@ class Node:
             granted=granted and promised == epoch,
             promised=promised,
             position=self.position,
-            durable=self.readable,
         )
         self._effects.append(Send(conn=conn, message=promise))
 
@@ -301,6 +311,10 @@ class Node:
         if self._is_owner(conn, begin.epoch) and self._is_newest(conn, begin.stream):
             if len(begin.history) < 2 or begin.history[-1].epoch != begin.epoch:
                 self._refuse(conn, Reason.UNKNOWN, "a history that does not end with its own reign")
+                return
+            if self._mark.lsn and self._pipe.seen.history[:1] != begin.history[:1]:
+                self.objection = f"epoch {begin.epoch} would void log that was acknowledged here up to {self._mark.lsn}"
+                self._refuse(conn, Reason.UNKNOWN, self.objection)
                 return
             self._tenure.heard_at = now
             self._joining.begin(conn, begin, now)

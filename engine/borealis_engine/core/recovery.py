@@ -5,7 +5,7 @@ R is persisted by the nodes and never guessed; only E, at or below it, comes fro
 
 from collections.abc import Callable, Mapping
 
-from borealis_engine.contract.volume import Lsn, MemberId
+from borealis_engine.contract.volume import Lsn, MemberId, format_lsn
 from borealis_engine.core.effects import SendTo, WriterEffect
 from borealis_engine.core.history import epoch_of
 from borealis_engine.core.messages import LogData, Message, Position, Read, Refused
@@ -16,6 +16,29 @@ def choose_donor(promises: Mapping[MemberId, Position]) -> MemberId | None:
     """Give the member whose log is carried on: highest (last epoch, flush); None if no member holds any."""
     donor = max(promises, key=lambda member: promises[member].rank)
     return donor if promises[donor].history else None
+
+
+def doubt(votes: Mapping[MemberId, Position], heard: Mapping[MemberId, Position]) -> str:
+    """Say why nobody may be elected by these votes, given all that was heard; empty if nothing is missing.
+
+    What four journals say is true. What a member knows beyond that (a D, log of somebody whose vote does not count)
+    must be held by the best log among the votes: else log that was acknowledged is not there, or not there yet.
+    """
+    best = max(votes.values(), key=lambda position: position.rank)
+    witness = max(heard, key=lambda member: heard[member].known)
+    epoch, durable = heard[witness].known
+    if durable and best.rank < (epoch, durable):
+        end = f"ends at {format_lsn(best.flush)} of epoch {best.rank[0]}" if best.history else "is empty"
+        known = f"{witness} knows D {format_lsn(durable)} of epoch {epoch}, the best log of those that answered {end}"
+        return f"acknowledged commits are missing: {known}; bring back the members that are missing"
+    if not best.history:
+        holders = [member for member, position in heard.items() if position.history]
+        return f"{holders[0]} holds log of this volume, those that could elect hold none" if holders else ""
+    image = best.history[0].image
+    if not any(each.image_here and each.history and each.history[0].image == image for each in heard.values()):
+        why = f"no member that answered can read image {image[:12]} of this volume"
+        return f"{why}: bring back one that can; the log is kept, and no new database is made"
+    return ""
 
 
 class Recovery:

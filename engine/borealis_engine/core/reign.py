@@ -69,6 +69,7 @@ class Reign:
     ) -> None:
         self.epoch = epoch
         self.history: History = ()
+        self.found = (0, 0)  # rank of the log that this reign carries on
         self.durable: Lsn = NOWHERE  # D; 0 until established
         self.window = Window(NOWHERE, limit)
         self.deposed: Deposed | None = None
@@ -137,6 +138,9 @@ class Reign:
     def promised(self, peer: Peer, position: Position, now: float) -> None:
         """`peer` has promised the epoch and stands at `position`: let it join."""
         peer.stage, peer.position = Stage.PROMISED, position
+        if position.durable and position.known > self.found and not self.durable:
+            self.deposed = Deposed(reason=f"{peer.id} knows a D that the log found does not reach", fenced=False)
+            return
         self._join(peer, now)
 
     def solicit(self, peer: Peer, now: float) -> None:

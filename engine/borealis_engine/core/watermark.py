@@ -10,7 +10,7 @@ from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.journal import Committed, DurableState
 from borealis_engine.core.messages import History
 
-RECORD_S: Final = 1.0  # seconds after which an advance of D is recorded: it only helps readers after a restart
+RECORD_S: Final = 1.0  # seconds after which an advance of D is recorded: for readers, and elections, after a restart
 
 
 class Watermark:
@@ -60,7 +60,6 @@ class Watermark:
     def record(self, state: DurableState) -> Committed | None:
         """Give the record that makes D durable behind `state`, if that is news."""
         self.due = None
-        lsn = self.here(state)
-        if state.epoch < self.epoch or (self.epoch, lsn) <= (state.committed_epoch, state.committed):
+        if state.epoch < self.epoch or (self.epoch, self.lsn) <= (state.committed_epoch, state.committed):
             return None
-        return Committed(epoch=self.epoch, lsn=lsn)
+        return Committed(epoch=self.epoch, lsn=self.lsn)

@@ -240,6 +240,8 @@ class Writer:
             return
         if self._reign is None:
             self._campaign.tick(now)
+            if self._campaign.stage is CampaignStage.WON:
+                self._win(now)
             return
         self._reign.tick(now)
         self._lateness.look([self._peers[member.id] for member in self.config.members], now)
@@ -286,11 +288,12 @@ class Writer:
             lease=self._lease,
             limit=self._limit,
         )
+        donor = choose_donor(self._campaign.voters)
+        self._reign.found = promises[donor].rank if donor is not None else (0, 0)
         for member, position in promises.items():
             self._peers[member].heard = self._campaign.asked[member]
             if self._peers[member].connected:
                 self._reign.promised(self._peers[member], position, now)
-        donor = choose_donor(self._campaign.voters)
         if donor is None:
             self._effects.append(NeedImage(epoch=self.epoch))
         elif not self._peers[donor].connected:

@@ -11,7 +11,7 @@
 #define APPEND_HEAD (FRAME + 40)
 #define ACK_SIZE (FRAME + 25)
 #define MAGIC "BRLS"
-#define VERSION 3
+#define VERSION 4
 #define APPEND 4
 #define ACK 35
 

@@ -59,16 +59,20 @@ class Healing:
         self._thread.stop()
 
     def suspect(self, subject: "Subject", error: Exception) -> None:
-        """Hear from any thread that a file was found damaged: it is looked at now."""
+        """Hear from any thread that a file was found damaged: it is looked at now. Not under the shell's lock."""
         if subject not in self.damaged:
             log.error("damage: %s", error)
             self.damaged[subject] = str(error)
+        if isinstance(subject, str):
+            with self._shell.lock:
+                self._shell.node.image_lost(subject)
         self._due = 0.0
         self._thread.wake()
 
     # --- in the thread ---------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        self._miss_image()
         while True:
             for subject in self._subjects():
                 self._check(subject)
@@ -79,6 +83,16 @@ class Healing:
             while (left := until - time.monotonic()) > 0:
                 self._thread.rest(min(left, self._thread.pace.retry_s) if self.damaged else left)
                 self._heal()
+
+    def _miss_image(self) -> None:
+        """Fetch the volume's image at once if it was not readable at the start: without it no instance can begin."""
+        history, images = self._shell.node.durable.history, self._store.images
+        if history and history[0].image not in images.extents:
+            image = history[0].image
+            why = images.unreadable.get(image, f"image {image} is not here, though the journal names it")
+            self._shell.meters.corrupt.inc()
+            self.suspect(image, DiskCorrupt(why))
+            self._heal()
 
     def _subjects(self) -> "list[Subject]":
         """Give the files that there are now, and the image that should be."""
@@ -132,7 +146,7 @@ class Healing:
     def _image(self, image: str) -> str:
         """Fetch an image anew; give what is left to say."""
         if not self._thread.ask(self._shell.fetch_image(image)):
-            return f"image {image[:12]} is damaged, and no other member gives it"
+            return f"image {image[:12]} is missing or damaged, and no other member gives it"
         self._mended("image %s", image[:12])
         return ""
 

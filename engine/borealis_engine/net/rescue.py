@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from borealis_engine.core.journal import EMPTY
+from borealis_engine.core.watermark import Watermark
 from borealis_engine.net.background import PACE, Background, Pace
 from borealis_engine.net.donors import fetch_log
 from borealis_engine.store.disk import Disk
@@ -91,9 +92,10 @@ class Rescue:
         for known in found.known:
             pieces[known.file].append(known.piece)
         state = found.state or EMPTY
+        durable = Watermark(state).here(state)
         for hole in found.holes:
             live = found.index.live(hole.file, hole.offset, hole.lsn, hole.upto)
-            got = self._thread.ask(fetch_log(self._shell, hole, live, durable=state.committed, epoch=state.epoch))
+            got = self._thread.ask(fetch_log(self._shell, hole, live, durable=durable, epoch=state.epoch))
             if got is None:
                 missing += 1
             else:

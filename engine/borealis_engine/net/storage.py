@@ -140,7 +140,7 @@ class StorageNode:
             flush_lsn=durable.flush,
             durable_lsn=node.readable,
             log_start=durable.start,
-            has_image=bool(node.images),
+            has_image=node.has_image,
             generation=node.config.generation,
             revision=node.config.revision,
             bytes_used=store.bytes_used if store else 0,
@@ -148,8 +148,13 @@ class StorageNode:
             scrubbed_at=healing.scrubbed_at if healing else 0.0,
             damaged=len(healing.damaged) if healing else 0,
             repaired=healing.repaired if healing else 0,
-            message=node.unfit or (healing.message if healing else "") or (store.journal.strained if store else ""),
+            message=node.unfit or "; ".join(filter(None, self._troubles())),
         )
+
+    def _troubles(self) -> tuple[str, ...]:
+        """Say what ails a node that takes part; empty where nothing does."""
+        store, healing = self.shell.store, self.healing
+        return self.node.objection, healing.message if healing else "", store.journal.strained if store else ""
 
     @asynccontextmanager
     async def running(self, changes: Changes) -> AsyncIterator[None]:

@@ -18,6 +18,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 _SIZE: Final = struct.Struct(">I")
 _REIGN: Final = struct.Struct(">QQ")
 _COUNT: Final = struct.Struct(">I")
+_POSITION_HEAD: Final = struct.Struct(">QQQ?")
+_POSITION_FIELDS: Final = attrgetter("flush", "durable_epoch", "durable", "image_here")
 MAX_HISTORY: Final = 100_000  # reigns that wrote something; a frame that claims more is corrupt
 
 
@@ -75,13 +77,13 @@ def _read_history(body: memoryview, at: int) -> tuple[m.History, int]:
 
 
 def _write_position(position: m.Position) -> bytes:
-    return struct.pack(">Q", position.flush) + _write_history(position.history)
+    return _POSITION_HEAD.pack(*_POSITION_FIELDS(position)) + _write_history(position.history)
 
 
 def _read_position(body: memoryview, at: int) -> tuple[m.Position, int]:
-    (flush,) = struct.unpack_from(">Q", body, at)
-    history, end = _read_history(body, at + 8)
-    return m.Position(history=history, flush=flush), end
+    flush, epoch, durable, image = _POSITION_HEAD.unpack_from(body, at)
+    history, end = _read_history(body, at + _POSITION_HEAD.size)
+    return m.Position(history=history, flush=flush, durable_epoch=epoch, durable=durable, image_here=image), end
 
 
 def _write_maybe_history(history: m.History | None) -> bytes:
@@ -124,7 +126,7 @@ LAYOUTS: Final[dict[int, Layout]] = {
     8: _row(m.PutImage, "QQ", "size", "offset", image=_TEXT, data=True),
     9: _row(m.GetImage, image=_TEXT),
     32: _row(m.Consent, "Q?Q", "epoch", "granted", "promised", reason=_REASON, position=_POSITION),
-    33: _row(m.Promise, "Q?QQ", "epoch", "granted", "promised", "durable", position=_POSITION),
+    33: _row(m.Promise, "Q?Q", "epoch", "granted", "promised", position=_POSITION),
     34: _row(m.Begun, "QQ", "epoch", "flush"),
     35: _row(m.Ack, "QQQ?", "epoch", "flush", "beat", "feeding"),
     36: _row(m.LogData, "Q?", "lsn", "last", data=True),

@@ -17,7 +17,7 @@ from borealis_engine.proto.bodies import LAYOUTS, TYPES, Buffer, decode_body, en
 from borealis_engine.proto.errors import FrameCorrupt, ProtocolError
 
 MAGIC: Final = b"BRLS"
-VERSION: Final = 3
+VERSION: Final = 4
 MAX_BODY: Final = 8 * 1024 * 1024  # bytes; senders cut data into pieces of PIECE
 PIECE: Final = 1024 * 1024  # bytes of data in one frame, at most, by convention
 _HEADER: Final = struct.Struct(">4sBBHI16s16sI")  # then the CRC

@@ -1,11 +1,14 @@
 """Image blobs, stored by digest: a blob has its name only once it is whole, right and durable.
 
-Nothing chooses among blobs here: which image is the volume's is said by the journal's history alone.
+Nothing chooses among blobs here: which image is the volume's is said by the journal's history alone. So a blob that
+cannot be read makes nobody forget what it holds: it is `unreadable`, and fetched anew from another member.
 """
 
+import errno
 import hashlib
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import ImageExtent
@@ -17,6 +20,7 @@ FOLDER = "images"
 TEMPORARY = ".new"
 PIECE = 1 << 20
 DIGEST_LENGTH = 64
+LOST = {errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}  # these bytes are lost, not the disk
 
 
 class Images:
@@ -28,7 +32,9 @@ class Images:
         self._numbers = itertools.count()
         self._heads: dict[str, ImageHead] = {}
         self._sizes: dict[str, int] = {}
+        self.unreadable: dict[str, str] = {}  # blobs that are here and cannot be used, and why
         with disk_errors("opening the images"):
+            disk.make_folder(FOLDER)
             for name in disk.list(FOLDER):
                 if name.endswith(TEMPORARY):
                     disk.remove(f"{FOLDER}/{name}")
@@ -36,11 +42,11 @@ class Images:
                     self._learn(name)
 
     def _learn(self, image: str) -> None:
-        """Note a blob; one without a readable head is as good as not here, until it is fetched anew."""
+        """Note a blob, or that it cannot be read."""
         try:
             self._heads[image] = self._read_head(image)
-        except DiskCorrupt:
-            self._sizes.pop(image, None)
+        except DiskCorrupt as error:
+            self.unreadable[image] = str(error)
 
     @property
     def extents(self) -> dict[str, ImageExtent]:
@@ -60,7 +66,7 @@ class Images:
 
     def pieces(self, image: str) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of the whole blob; ImageUnknown if it is not here, DiskCorrupt at its end if damaged."""
-        with disk_errors(f"image {image}"):
+        with damage(image):
             file = self._open(image)
             try:
                 yield from checked_pieces(file, image)
@@ -69,7 +75,7 @@ class Images:
 
     def log(self, image: str, start: Lsn, upto: Lsn) -> bytes:
         """Give the log bytes [start, upto) that came with a blob; ImageUnknown if they did not."""
-        with disk_errors(f"image {image}"):
+        with damage(image):
             for _ in self.pieces(image):
                 pass  # the digest is of the whole: no part of it is believed before
             file = self._open(image)
@@ -96,17 +102,19 @@ class Images:
         return self._disk.open(f"{FOLDER}/{image}")
 
     def _read_head(self, image: str) -> ImageHead:
-        file = self._disk.open(f"{FOLDER}/{image}")
-        try:
-            head = read_head(file, image)
-            self._sizes[image] = file.size()
-            return head
-        finally:
-            file.close()
+        with damage(image):
+            file = self._disk.open(f"{FOLDER}/{image}")
+            try:
+                head = read_head(file, image)
+                self._sizes[image] = file.size()
+                return head
+            finally:
+                file.close()
 
     def adopt(self, image: str) -> ImageExtent:
         """Note a blob that has just got its name."""
         self._heads[image] = self._read_head(image)
+        self.unreadable.pop(image, None)
         return extent_of(self._heads[image])
 
 
@@ -158,6 +166,18 @@ class Upload:
         with disk_errors(f"image {self.image}"):
             if self._name.removeprefix(f"{FOLDER}/") in self._disk.list(FOLDER):
                 self._disk.remove(self._name)
+
+
+@contextmanager
+def damage(image: str) -> Iterator[None]:
+    """Map what a medium says of bytes that it has lost to DiskCorrupt, other OSError to DiskFailed."""
+    with disk_errors(f"image {image}"):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in LOST:
+                raise
+            raise DiskCorrupt(f"image {image} cannot be read: {error.strerror}") from error
 
 
 def read_head(file: File, image: str) -> ImageHead:

@@ -96,7 +96,7 @@ def joined(harness: Harness) -> None:
     harness.writer.connected(NEW.id, harness.now)
     position = m.Position(history=(), flush=Lsn(0))
     epoch = harness.writer.epoch
-    promise = m.Promise(epoch=epoch, granted=True, promised=epoch, position=position, durable=Lsn(0))
+    promise = m.Promise(epoch=epoch, granted=True, promised=epoch, position=position)
     harness.hear_as(6, promise, 2)
     harness.tick(0.1)
     harness.hear_as(6, m.Begun(epoch=epoch, flush=Lsn(END)), 2)
@@ -164,7 +164,7 @@ def test_a_joiner_begins_once_four_of_the_old_six_have_acked_under_the_joint_gen
     reigning.writer.connected(NEW.id, reigning.now)
     epoch = reigning.writer.epoch
     position = m.Position(history=(), flush=Lsn(0))
-    reigning.hear_as(6, m.Promise(epoch=epoch, granted=True, promised=epoch, position=position, durable=Lsn(0)), 2)
+    reigning.hear_as(6, m.Promise(epoch=epoch, granted=True, promised=epoch, position=position), 2)
     for index, generation in ((0, 2), (1, 2), (2, 2), (3, 1)):
         reigning.acked(index, END, generation)
     reigning.tick(0.1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
+from borealis_engine.core.campaign import SETTLE_S
 from borealis_engine.core.effects import (
     ConfigLearned,
     DurableAdvanced,
@@ -85,7 +86,7 @@ class Harness:
     def promise(self, index: int, position: m.Position, *, granted: bool = True) -> list[WriterEffect]:
         epoch = self.writer.epoch
         promised = epoch if granted else Epoch(epoch + 1)
-        answer = m.Promise(epoch=epoch, granted=granted, promised=promised, position=position, durable=Lsn(0))
+        answer = m.Promise(epoch=epoch, granted=granted, promised=promised, position=position)
         return self.hear(index, answer)
 
     def win(self, position: m.Position = NOWHERE) -> None:
@@ -164,7 +165,8 @@ def test_a_lost_solicitation_is_resigned_and_its_epoch_never_used_again() -> Non
 
 def test_an_empty_volume_needs_an_image_and_begins_where_it_ends() -> None:
     harness = Harness()
-    harness.win()
+    harness.win()  # an epoch was promised before: the other two are asked, too
+    harness.tick(SETTLE_S)
     assert NeedImage(epoch=Epoch(3)) in harness.out
     assert not harness.sent(m.Begin)
     harness.writer.image_made("img", ImageExtent(start=Lsn(BASE), end=Lsn(BASE + 100)), harness.now)

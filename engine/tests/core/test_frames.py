@@ -28,7 +28,7 @@ SAMPLES: list[m.Message] = [
     m.GetImage(image="ff"),
     m.Consent(epoch=Epoch(9), granted=False, reason=m.Reason.LEASE, promised=Epoch(8), position=AT),
     m.Consent(epoch=Epoch(9), granted=True, reason=None, promised=Epoch(0), position=NOWHERE),
-    m.Promise(epoch=Epoch(9), granted=True, promised=Epoch(9), position=AT, durable=Lsn(6)),
+    m.Promise(epoch=Epoch(9), granted=True, promised=Epoch(9), position=AT),
     m.Begun(epoch=Epoch(9), flush=Lsn(10)),
     m.Ack(epoch=Epoch(9), flush=Lsn(11), beat=12),
     m.LogData(lsn=Lsn(1), data=b"x" * 300, last=True),

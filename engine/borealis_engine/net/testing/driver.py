@@ -58,6 +58,7 @@ class WriterDriver:
         self.elected: asyncio.Future[Elected] = loop.create_future()
         self.over: asyncio.Future[Fenced | LeaseLost] = loop.create_future()
         self.refused = asyncio.Event()  # a round of the campaign came to nothing
+        self.waits = ""  # and why
         self._commits: deque[tuple[Lsn, asyncio.Future[None]]] = deque()
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,6 +86,14 @@ class WriterDriver:
         """Wait for the election; TimeoutError after DEADLINE_S."""
         async with asyncio.timeout(DEADLINE_S):
             return await asyncio.shield(self.elected)
+
+    async def waits_for(self, what: str) -> str:
+        """Wait until a round of the campaign came to nothing for this reason; TimeoutError after DEADLINE_S."""
+        async with asyncio.timeout(DEADLINE_S):
+            while what not in self.waits:
+                self.refused.clear()
+                await self.refused.wait()
+        return self.waits
 
     async def append(self, data: bytes) -> Lsn:
         """Append and wait until it is durable on the volume; give its end. TimeoutError after DEADLINE_S."""
@@ -176,7 +185,8 @@ class WriterDriver:
                 self.members.send(member, message)
             case Reconnect(member=member, reason=reason):
                 self.members.disconnect(member, reason)
-            case Waiting():
+            case Waiting(reason=reason):
+                self.waits = reason
                 self.refused.set()
             case NeedImage():
                 self._spawn(self._make_image())
