@@ -55,6 +55,15 @@ def claim(state: DurableState, *, known: tuple[Epoch, Lsn], image_here: bool) ->
     return Position(history=history, flush=flush, durable_epoch=epoch, durable=durable, image_here=image_here)
 
 
+def objection(begin: Begin, state: DurableState, durable: Lsn) -> str:
+    """Say why a node must not join the reign of `begin`, a D of `durable` being known; empty if it may."""
+    if len(begin.history) < 2 or begin.history[-1].epoch != begin.epoch:
+        return "a history that does not end with its own reign"
+    if durable and state.history[:1] != begin.history[:1]:
+        return f"epoch {begin.epoch} has another image and would void log that was acknowledged here up to {durable}"
+    return ""
+
+
 def next_step(begin: Begin, state: DurableState, extent: ImageExtent | None) -> Step:
     """Say what comes next on the way to `begin`, for a log in `state` and the image's `extent` (None: not here)."""
     if extent is None:

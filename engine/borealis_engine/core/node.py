@@ -11,7 +11,7 @@ A shell gives messages and times in, drains `effects()` after every input and ca
 from collections.abc import Callable, Mapping
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
-from borealis_engine.core.custody import claim
+from borealis_engine.core.custody import claim, objection
 from borealis_engine.core.effects import Adopt, Conn, ImageExtent, NodeEffect, OutOfService, Readable, Send
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.joining import Joining
@@ -86,11 +86,6 @@ class Node:
         return self._pipe.held
 
     @property
-    def images(self) -> Mapping[str, ImageExtent]:
-        """The images here."""
-        return self._images
-
-    @property
     def position(self) -> Position:
         """What the node may claim in an election: nothing before all log that came with its image is there."""
         return claim(self._pipe.held, known=(self._mark.epoch, self._mark.lsn), image_here=self.has_image)
@@ -98,8 +93,7 @@ class Node:
     @property
     def has_image(self) -> bool:
         """Whether the image of this node's history is here, and can be read as far as is known."""
-        history = self._pipe.held.history
-        return bool(history) and history[0].image in self._images
+        return any(reign.image in self._images for reign in self._pipe.held.history[:1])
 
     @property
     def retired(self) -> bool:
@@ -231,8 +225,7 @@ class Node:
         """When `tick` has something to do; None: not before the next input."""
         if self.unfit:
             return None
-        retry, record = self._joining.deadline, self._mark.due
-        return record if retry is None else retry if record is None else min(retry, record)
+        return min((due for due in (self._joining.deadline, self._mark.due) if due is not None), default=None)
 
     def effects(self) -> list[NodeEffect]:
         """Drain what is to be done, in order; all that was taken in since the last drain shares one sync."""
@@ -299,22 +292,15 @@ class Node:
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""
         promised = self._pipe.seen.promised
-        promise = Promise(
-            epoch=epoch,
-            granted=granted and promised == epoch,
-            promised=promised,
-            position=self.position,
-        )
+        granted = granted and promised == epoch
+        promise = Promise(epoch=epoch, granted=granted, promised=promised, position=self.position)
         self._effects.append(Send(conn=conn, message=promise))
 
     def _begin(self, conn: Conn, begin: Begin, now: float) -> None:
         if self._is_owner(conn, begin.epoch) and self._is_newest(conn, begin.stream):
-            if len(begin.history) < 2 or begin.history[-1].epoch != begin.epoch:
-                self._refuse(conn, Reason.UNKNOWN, "a history that does not end with its own reign")
-                return
-            if self._mark.lsn and self._pipe.seen.history[:1] != begin.history[:1]:
-                self.objection = f"epoch {begin.epoch} would void log that was acknowledged here up to {self._mark.lsn}"
-                self._refuse(conn, Reason.UNKNOWN, self.objection)
+            if why := objection(begin, self._pipe.seen, self._mark.lsn):
+                self.objection = why
+                self._refuse(conn, Reason.UNKNOWN, why)
                 return
             self._tenure.heard_at = now
             self._joining.begin(conn, begin, now)

@@ -192,7 +192,7 @@ class StorageNode:
         while True:
             durable, config = self.node.durable, self.node.config
             damaged = len(self.healing.damaged) if self.healing else 0
-            now = (self.state, durable.promised, durable.epoch, len(self.node.images), config.version, damaged)
+            now = (self.state, durable.promised, durable.epoch, self.node.has_image, config.version, damaged)
             if self.node.unfit and not self.renewal.is_set() and self._worth_another_start():
                 log.warning("beginning anew: %s is over", self.node.unfit)
                 self.renewal.set()

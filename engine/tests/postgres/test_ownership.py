@@ -52,7 +52,7 @@ class Volume(Members):
                 consent = m.Consent(epoch=epoch, granted=True, reason=None, promised=Epoch(2), position=POSITION)
                 self._answers.append((id, consent))
             case m.Solicit(epoch=epoch):
-                promise = m.Promise(epoch=epoch, granted=True, promised=epoch, position=POSITION, durable=START)
+                promise = m.Promise(epoch=epoch, granted=True, promised=epoch, position=POSITION)
                 self._answers.append((id, promise))
             case m.Begin(epoch=epoch):
                 self._answers.append((id, m.Begun(epoch=epoch, flush=START)))
