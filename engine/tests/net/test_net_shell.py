@@ -195,7 +195,7 @@ async def test_a_wrong_upload_is_refused(site: Site) -> None:
 
     with pytest.raises(RequestRefused, match="not image"):
         await put_image(site.endpoint(), site.member, image=image, size=len(blob), pieces=pieces())
-    assert site.node.images == {}
+    assert site.disk.list("images") == []
 
 
 async def test_rubbish_ends_the_connection_and_nothing_else(site: Site) -> None:
