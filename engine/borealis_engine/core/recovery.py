@@ -1,15 +1,19 @@
 """Finds E after an election: the tail of the best log is read from its holder and scanned for the last record end.
 
-R is persisted by the nodes and never guessed; only E, at or below it, comes from the records.
+R is persisted by the nodes and never guessed; only E, at or below it, comes from the records. A record that is half
+there may have 1 GB: the log is read backwards in windows, so what is held is at most BACK + ALIGN bytes.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from borealis_engine.contract.volume import Lsn, MemberId, format_lsn
 from borealis_engine.core.effects import SendTo, WriterEffect
 from borealis_engine.core.history import epoch_of
 from borealis_engine.core.messages import LogData, Message, Position, Read, Refused
 from borealis_engine.core.tail import ALIGN, LogEnd, Scan
+
+BACK: Final = 8 * ALIGN  # bytes that each window but the first begins before the last one
 
 
 def choose_donor(promises: Mapping[MemberId, Position]) -> MemberId | None:
@@ -54,11 +58,10 @@ class Recovery:
         self._flush = position.flush
         self._scan, self._emit = scan, emit
         self._tail = bytearray()
-        self._reach = 0  # bytes to read at least
         if len(position.history) > 1 and position.history[-1].start == position.flush:
             self.end = LogEnd(end=position.flush)  # a reign that wrote nothing starts at a record end
         else:
-            self._ask()
+            self._ask(Lsn((position.flush - 1) // ALIGN * ALIGN), position.flush)
 
     def receive(self, message: Message) -> None:
         """Take what the donor sends."""
@@ -75,23 +78,22 @@ class Recovery:
             case _:
                 pass
 
-    def _ask(self) -> None:
-        base = self.history[0].start
-        self._start = Lsn(max(base, (self._flush - max(self._reach, 1)) // ALIGN * ALIGN))
+    def _ask(self, start: Lsn, upto: Lsn) -> None:
+        self._start, self._upto = max(self.history[0].start, start), upto
         self._tail.clear()
-        read = Read(epoch=epoch_of(self.history), start=self._start, upto=self._flush)
+        read = Read(epoch=epoch_of(self.history), start=self._start, upto=upto)
         self._emit(SendTo(member=self.donor, message=read))
 
     def _judge(self) -> None:
-        if self._start + len(self._tail) != self._flush:
+        if self._start + len(self._tail) != self._upto:
             self.failure = f"donor {self.donor} holds less than it promised"
             return
         end = self._scan(self._start, bytes(self._tail))
         if end is None and self._start > self.history[0].start:
-            self._reach = max(ALIGN, self._reach * 2, self._flush - self._start + 1)
-            self._ask()
+            # No record ends above here; what overlaps tells of an end on the border, and of a switch.
+            self._ask(Lsn(self._start - BACK), min(self._flush, Lsn(self._start + ALIGN)))
         elif end is None or end.end < self.history[-1].start:
             self.failure = f"no record ends in the log of epoch {epoch_of(self.history)}"
         else:
-            self.end = end
+            self.end = LogEnd(end=end.end, padding=max(0, end.end - self._flush))
             self._tail.clear()

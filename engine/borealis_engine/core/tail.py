@@ -22,7 +22,8 @@ class LogEnd:
 
 
 Scan: TypeAlias = Callable[[Lsn, bytes], LogEnd | None]
-"""`scan(start, tail)`: `tail` is the log from `start` (a multiple of ALIGN, or the image's first byte) to its end R.
+"""`scan(start, tail)`: `tail` is log from `start` (a multiple of ALIGN, or the image's first byte), to the end R or,
+once no record ends above it, to less.
 
-None if no record ends in it: asked again with a longer tail.
+None if no record ends in it: asked again with what lies before it.
 """

@@ -43,7 +43,9 @@ class Feed:
 
     def __init__(self, source: LogSource, system: System, *, history: History, durable: Lsn) -> None:
         self.history, self.durable = history, durable
-        self.passed = Lsn(0)  # end of the last record passed on
+        self.passed = Lsn(0)  # end of what was passed on: a record's end, or a page's in a long record that is whole
+        self.whole = Lsn(0)  # end of the last record that is known to be whole at or below D
+        self.scanned = Lsn(0)  # end of what was looked at for records
         self.heard_at = time.monotonic()  # when a storage node last spoke
         self.timeline = Epoch(0)  # that the receiver streams, or streamed last
         self.goal = Lsn(0)  # E, while promoting
@@ -102,20 +104,26 @@ class Feed:
 
     async def pieces(self, start: Lsn) -> AsyncGenerator[Piece, None]:
         """Give the log from `start` on, in record ends, forever; an empty piece is a sign of life."""
-        cutter = Cutter(passed=start, segment_size=self._system.segment_size)
+        cutter = Cutter(passed=start, segment_size=self._system.segment_size, whole=self.whole)
         while True:
             for member in self._source.order():
-                with suppress(FeedBroken):
-                    async with self._doubting(member), aclosing(self._source.follow(member, cutter.start)) as feeds:
-                        async for sent in self._patiently(feeds, cutter):
-                            yield sent
-                    self._source.demote(member)
-                cutter = cutter.resume()
+                again = True
+                while again:
+                    with suppress(FeedBroken):
+                        async with self._doubting(member), aclosing(self._source.follow(member, cutter.start)) as feeds:
+                            async for sent in self._patiently(feeds, cutter):
+                                yield sent
+                        if not cutter.again:
+                            self._source.demote(member)
+                    again, cutter = cutter.again, cutter.resume()
                 await asyncio.sleep(RETRY_S / 10)
             await asyncio.sleep(RETRY_S)
 
     async def _patiently(self, feeds: AsyncIterator[Sent], cutter: Cutter) -> AsyncGenerator[Piece, None]:
-        """Pass pieces on until the node sends nothing although its D is below what is known to be durable."""
+        """Pass pieces on until the node sends nothing although its D is below what is known to be durable.
+
+        Also until a long record is whole whose bytes must be read again.
+        """
         clock = asyncio.get_running_loop().time
         progress = clock()
         history: History = ()
@@ -126,7 +134,10 @@ class Feed:
             self.learn(history, sent.durable)
             piece = cutter.receive(sent)
             self.passed = max(self.passed, piece.end)
-            if piece.data or sent.durable >= max(self.goal, self.durable):
+            self.whole, self.scanned = max(self.whole, cutter.whole), max(self.scanned, cutter.scanned)
+            if cutter.again:
+                return
+            if sent.data or sent.durable >= max(self.goal, self.durable):
                 progress = clock()
             elif clock() - progress > IMPATIENCE_S:
                 return

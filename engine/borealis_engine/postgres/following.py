@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.history import epoch_of
 from borealis_engine.postgres.feed import Feed
 from borealis_engine.postgres.lag import Lag
 from borealis_engine.postgres.sql import Progress, Session, progress
@@ -29,12 +30,12 @@ class Following:
 
     def begin(self, feed: Feed) -> None:
         """Begin to watch."""
-        self._watch = Watch(feed.durable)
+        self._watch = Watch(feed.durable, epoch_of(feed.history))
 
     async def observe(self, connection: Session, feed: Feed) -> None:
         """Look once; AttachFailed if PostgreSQL does not follow."""
         self.progress, now = await progress(connection), time.monotonic()
-        lag = self._lag.observe(target=feed.passed, replay=self.progress.replay, now=now)
+        lag = self._lag.observe(target=feed.whole, replay=self.progress.replay, now=now)
         self.lag_seconds = None if now - feed.heard_at > SILENCE_S else lag
         if self._watch is not None:
             self._watch.look(sight(feed, self.progress), now=now)

@@ -6,7 +6,7 @@ four storage nodes; and the new timeline forks off exactly there (S == E), or th
 
 import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import psycopg
 
@@ -14,24 +14,27 @@ from borealis_engine.contract.volume import Epoch, Lsn, format_lsn
 from borealis_engine.postgres import directory, timelines
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import PromotionFailed
+from borealis_engine.postgres.feed import Feed
 from borealis_engine.postgres.settings import STANDBY_NAME
 from borealis_engine.postgres.sql import Session, progress, session
 
-REPLAY_S: Final = 30.0  # without any progress of replay
+REPLAY_S: Final = 30.0  # without any progress, counted in bytes: a record may have 1 GB
 PROMOTE_S: Final = 30.0
 POLL_S: Final = 0.005
+Positions: TypeAlias = tuple[int, int, int, int]  # replayed, received, passed on, scanned
 
 
 async def catch_up(attached: Attached, end: Lsn) -> None:
     """Prepare the slot and wait until replay has reached E; queries in its way are cancelled.
 
-    PromotionFailed if replay goes beyond E or makes no progress for REPLAY_S. The standby stays a standby.
+    PromotionFailed if replay goes beyond E, or nothing comes and nothing is replayed for REPLAY_S. The standby stays
+    one.
     """
     attached.feed.goal = end
     await attached.adopt(replace(attached.configuration, urgent=True))
     async with session(attached.site.door) as connection:
         await _make_slot(connection)
-        await _replay(connection, end)
+        await _replay(connection, attached.feed, end)
 
 
 async def stay_standby(attached: Attached) -> None:
@@ -87,14 +90,20 @@ async def _make_slot(connection: Session) -> None:
         return
 
 
-async def _replay(connection: Session, end: Lsn) -> None:
+async def _replay(connection: Session, feed: Feed, end: Lsn) -> None:
     clock = asyncio.get_running_loop().time
-    reached, since = Lsn(0), clock()
-    while (now_at := (await progress(connection)).replay) != end:
-        if now_at > end:
-            raise PromotionFailed(f"replay is at {format_lsn(now_at)}, beyond E = {format_lsn(end)}")
-        if now_at > reached:
-            reached, since = now_at, clock()
+    reached, since = (0, 0, 0, 0), clock()
+    while (seen := await progress(connection)).replay != end:
+        if seen.replay > end:
+            raise PromotionFailed(f"replay is at {format_lsn(seen.replay)}, beyond E = {format_lsn(end)}")
+        further = _farthest(reached, (seen.replay, seen.receive, feed.passed, feed.scanned))
+        if further != reached:
+            reached, since = further, clock()
         if clock() - since > REPLAY_S:
-            raise PromotionFailed(f"replay stands at {format_lsn(now_at)}, below E = {format_lsn(end)}")
+            raise PromotionFailed(f"replay stands at {format_lsn(seen.replay)}, below E = {format_lsn(end)}")
         await asyncio.sleep(POLL_S)
+
+
+def _farthest(one: Positions, other: Positions) -> Positions:
+    """Give the higher of each; a receiver that begins a segment anew shows a lower position, which is no progress."""
+    return max(one[0], other[0]), max(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])

@@ -161,7 +161,7 @@ class _Window:
         if not remaining:
             return page
         end = self._skip(Lsn(page + size), remaining)
-        if end is None or end > self.upto:
+        if end > self.upto:
             return None
         return end if long or remaining >= RECORD_HEADER else self._after_short(end)
 
@@ -203,29 +203,34 @@ class _Window:
         if length < RECORD_HEADER:
             raise WalMalformed(f"a record of {length} bytes at {format_lsn(start)}")
         end = self._skip(start, length)
-        if end is None or end > self.upto:
+        if end > self.upto:
             return None
         kind = self._skip(start, 16, align=1)
-        at = kind - self.base if kind is not None else 0
-        if kind is not None and kind % PAGE == 0:
+        at = kind - self.base
+        if kind % PAGE == 0:
             at += SHORT_HEADER if kind % self.segment_size else LONG_HEADER
         info, rmgr = self.data[at] & INFO_MASK, self.data[at + 1]
         if rmgr == RM_XLOG and info == XLOG_SWITCH:
             end = self._segment_end(end)
         return Record(start=start, end=end, rmgr=rmgr, info=info)
 
-    def _skip(self, start: Lsn, length: int, align: int = 8) -> Lsn | None:
-        """Give the end of `length` bytes of records from `start`, over page headers; None beyond the data."""
-        room = PAGE - start % PAGE
-        while length > room:
-            length -= room
-            start = Lsn(start + room)
-            if start >= self.upto:
-                return None
-            header = SHORT_HEADER if start % self.segment_size else LONG_HEADER
-            start = Lsn(start + header)
-            room = PAGE - header
-        return Lsn(-(-(start + length) // align) * align)
+    def _skip(self, start: Lsn, length: int, align: int = 8) -> Lsn:
+        """Give the end of `length` bytes of records from `start`, over page headers, also beyond the data.
+
+        No loop over pages: a record may have 131,000 of them (XLogRecPtrToBytePos, XLogBytePosToEndRecPtr in xlog.c).
+        """
+        pages, first = self.segment_size // PAGE, PAGE - LONG_HEADER
+        in_segment = first + (pages - 1) * (PAGE - SHORT_HEADER)
+        segment, page, at = start // self.segment_size, start % self.segment_size // PAGE, start % PAGE
+        before = first + (page - 1) * (PAGE - SHORT_HEADER) if page else 0
+        place = segment * in_segment + before + at - (SHORT_HEADER if page else LONG_HEADER) + length
+        segment, place = divmod(place, in_segment)
+        if place < first:
+            end = place + LONG_HEADER if place else 0
+        else:
+            page, place = divmod(place - first, PAGE - SHORT_HEADER)
+            end = PAGE + page * PAGE + (place + SHORT_HEADER if place else 0)
+        return Lsn(-(-(segment * self.segment_size + end) // align) * align)
 
     def _segment_end(self, lsn: Lsn) -> Lsn:
         """Give the end of the segment in which the byte before `lsn`, or at a page of zeros, lies."""

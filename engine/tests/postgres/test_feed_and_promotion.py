@@ -8,8 +8,10 @@ from typing import TypeAlias
 import pytest
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.postgres.attached import Attached
+from borealis_engine.postgres.following import Following
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
+from borealis_engine.postgres.settings import MIB
 from borealis_engine.postgres.sql import Progress, progress, session
 from borealis_engine.postgres.testing import MemoryVolume
 from borealis_engine.proto.wal import find_end
@@ -159,3 +161,45 @@ async def grown(volume: MemoryVolume, before: Lsn) -> bool:
 
 async def switched(volume: MemoryVolume, attached: Attached) -> bool:
     return volume.end % attached.image.head.description.segment_size == 0
+
+
+async def test_a_long_record_reaches_a_reader_in_pieces_and_its_candidate_after_the_writer_s_death(
+    attach: Attach, volume: MemoryVolume
+) -> None:
+    """PostgreSQL makes records of up to 1 GB; here one of 80 MiB, and then the half of another one."""
+    lines: list[str] = []
+    a, b = attach(1), attach(2)
+    for each in (a, b):
+        await each.start(lines.append)
+    reign = await crown(a, volume, 2)
+    await run(a, "create table t(i int)", "insert into t values (1)")
+    await until(lambda: seen(b, 1))
+    before = volume.end
+    await run(a, f"select pg_logical_emit_message(true, 'x', repeat('x', {80 * MIB}))", "insert into t values (2)")
+    assert volume.end > before + 80 * MIB
+    await until(lambda: seen(b, 2))
+
+    reign.frozen = True
+    whole = volume.end
+    half = asyncio.create_task(run(a, f"select pg_logical_emit_message(true, 'x', repeat('x', {80 * MIB}))"))
+    await until(lambda: grown(volume, Lsn(whole + 60 * MIB)))
+    await a.stop()
+    await asyncio.gather(half, return_exceptions=True)
+    cut = whole + 40 * MIB
+    del volume.log[cut - volume.start :]
+    volume.settle(Lsn(cut))  # D lies inside of it
+    c = attach(3)
+    await c.start(lines.append)
+    following = Following()
+    following.begin(c.feed)
+    async with session(c.site.door) as connection:
+        async with asyncio.timeout(60):
+            while not following.caught_up:
+                await following.observe(connection, c.feed)
+                assert not following.caught_up or following.progress.replay >= c.feed.whole > before + 80 * MIB
+                await asyncio.sleep(0.02)
+    assert c.feed.scanned == cut
+    assert c.feed.passed == c.feed.whole
+    await crown(b, volume, 3)
+    await run(b, "insert into t values (3)")
+    await until(lambda: seen(c, 3))

@@ -48,7 +48,12 @@ def _adopt(cluster: Cluster, instance: Instance) -> Patch:
 def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
     """Give pods to delete and to make, each new one counted before the next is placed; no image, no replacement."""
     cut_off = heard_members(facts) < WRITE_QUORUM
-    plan = plan_replacement(facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=cut_off)
+    places = {place.instance.name: place for place in assign_places(facts)}
+    filled = {p.instance for p in facts.instance_pods if not p.terminating}
+    vacant = any(place.staffed and name not in filled for name, place in places.items())
+    plan = plan_replacement(
+        facts.instance_pods, facts.instances, facts.nodes, now=facts.now, cut_off=cut_off, vacant=vacant
+    )
     image = bool(facts.cluster.spec.image)
     losses = [loss for loss in plan.losses if image or not loss.replaced]
     for loss in losses:
@@ -57,7 +62,6 @@ def tend_instance_pods(facts: Facts, config: VolumeConfig) -> Iterator[Action]:
         reason = "InstanceReplaced" if loss.replaced else "InstanceRemoved"
         yield Announce(reason=reason, message=f"{loss.pod.name} is deleted: {loss.reason}")
         yield Delete(kind="Pod", name=loss.pod.name, uid=loss.pod.uid)
-    places = {place.instance.name: place for place in assign_places(facts)}
     ground = _Ground.survey(facts, config, plan, {loss.pod.name for loss in losses})
     for instance in plan.bare if image else ():
         if (place := places[instance.name]).staffed:

@@ -2,6 +2,10 @@
 
 An instance owns nothing durable and a lost one is fenced by the volume, so a replacement may be made while the old
 pod still hangs on a silent node: it has another name.
+
+The invariant: of pods that are only silent, one at a time is given up, and none while another one is on its way to be
+ready. Several that fall silent together may share a cause that their successors would die of as well, and they may
+come back; those of a zone that is gone are replaced in turn.
 """
 
 import hashlib
@@ -9,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from borealis_engine.contract.status import Role
+from borealis_engine.contract.status import InstanceStatus, Role
 
 from borealis_operator.api.instance import Instance
 from borealis_operator.plan.facts import Node, Pod
@@ -18,6 +22,7 @@ SILENT_S: Final = 5.0  # no answer at all: the node is gone or frozen
 REFUSED_S: Final = 20.0  # the host answers, its agent is starting again
 UNHEARD_S: Final = 45.0  # runs, but has never been heard by this operator
 UNPLACED_S: Final = 60.0  # cannot be scheduled where it was put
+COMING_S: Final = 300.0  # a new pod that is not ready by then is not waited for any more
 ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -41,11 +46,13 @@ class Replacement:
 
 
 def plan_replacement(
-    pods: Sequence[Pod], instances: Sequence[Instance], nodes: Sequence[Node], *, now: float, cut_off: bool
-) -> Replacement:
+    pods: Sequence[Pod], instances: Sequence[Instance], nodes: Sequence[Node], *, now: float, cut_off: bool,
+    vacant: bool = False,
+) -> Replacement:  # fmt: skip
     """Give what to delete and what to make anew among the instance pods.
 
     `cut_off`: the operator hears so few storage nodes that silence says more about itself than about the silent.
+    `vacant`: a pod that is due has not been made yet.
     """
     wanted = [i for i in instances if not i.deleting]
     dead_nodes = {n.name for n in nodes if not n.ready}
@@ -53,9 +60,11 @@ def plan_replacement(
     for pod in pods:
         if pod.instance not in {i.name for i in wanted} and not pod.terminating:
             losses.append(Loss(pod=pod, reason="its DBInstance is gone", replaced=False))
+    spared = _spare(pods, dead_nodes, now=now, vacant=vacant)
     for instance in wanted:
         own = [p for p in pods if p.instance == instance.name and not p.terminating]
-        lost = {p.name: reason for p in own if (reason := judge(p, dead_nodes, now=now, cut_off=cut_off))}
+        judged = {p.name: judge(p, dead_nodes, now=now, cut_off=cut_off) for p in own if p.name not in spared}
+        lost = {name: reason for name, reason in judged.items() if reason}
         good = sorted((p for p in own if p.name not in lost), key=_worth)
         losses += [Loss(pod=p, reason=lost[p.name]) for p in own if p.name in lost]
         losses += [Loss(pod=p, reason="a better pod of the same DBInstance exists") for p in good[:-1]]
@@ -67,17 +76,45 @@ def plan_replacement(
 
 def judge(pod: Pod, dead_nodes: set[str], *, now: float, cut_off: bool) -> str:
     """Say why an instance pod must be replaced; empty if it need not be."""
+    if reason := _certain(pod, dead_nodes, now=now):
+        return reason
+    if _is_silent(pod) and (pod.agent.refused or not cut_off):
+        return f"it has not answered for {_patience(pod):.0f} s"
+    return ""
+
+
+def _certain(pod: Pod, dead_nodes: set[str], *, now: float) -> str:
+    """Say why it must be replaced, on Kubernetes' own word."""
     if pod.over:
         return f"it is {pod.phase}"
     if pod.unschedulable and now - pod.created > UNPLACED_S:
         return f"no node of zone {pod.zone} has taken it for {UNPLACED_S:.0f} s"
-    agent = pod.agent
-    if agent.suspect and pod.node in dead_nodes:
+    if pod.agent.suspect and pod.node in dead_nodes:
         return f"node {pod.node} is not ready and the pod does not answer"
-    patience = UNHEARD_S if agent.status is None else REFUSED_S if agent.refused else SILENT_S
-    if agent.suspect and agent.silent_for > patience and (agent.refused or not cut_off):
-        return f"it has not answered for {patience:.0f} s"
     return ""
+
+
+def _patience(pod: Pod) -> float:
+    return UNHEARD_S if pod.agent.status is None else REFUSED_S if pod.agent.refused else SILENT_S
+
+
+def _is_silent(pod: Pod) -> bool:
+    return pod.agent.suspect and pod.agent.silent_for > _patience(pod)
+
+
+def _spare(pods: Sequence[Pod], dead_nodes: set[str], *, now: float, vacant: bool) -> set[str]:
+    """Name the silent pods that are kept for now: all but the one that is silent for longest, or all."""
+    held = [p for p in pods if not p.terminating and not _certain(p, dead_nodes, now=now)]
+    silent = sorted((p for p in held if _is_silent(p)), key=lambda p: (-p.agent.silent_for, p.name))
+    turn = silent[:1] if not vacant and not any(_is_coming(p, now) for p in held if p not in silent[:1]) else []
+    return {p.name for p in silent if p not in turn}
+
+
+def _is_coming(pod: Pod, now: float) -> bool:
+    """Whether a pod was made lately that has not become ready by its last word, also if it is silent."""
+    word = pod.agent.status
+    ready = isinstance(word, InstanceStatus) and word.ready
+    return not ready and now - pod.created < COMING_S
 
 
 def pod_suffix(entropy: str, instance: str) -> str:

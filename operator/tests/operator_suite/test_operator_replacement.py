@@ -1,5 +1,7 @@
 """Which instance pods are given up, on whose word, and where the next one goes."""
 
+from typing import Any
+
 import pytest
 from borealis_engine.contract.status import Role
 from borealis_operator.plan.facts import Agent, Pod
@@ -53,3 +55,61 @@ def test_of_two_pods_the_writer_stays() -> None:
     writer, other = pod("i1-a", says(Role.WRITER, ready=True)), pod("i1-b", says(R, ready=True), created=9.0)
     plan = plan_replacement([writer, other], [instance("i1")], [], now=0.0, cut_off=False)
     assert [loss.pod.name for loss in plan.losses] == ["i1-b"]
+
+
+def silent(name: str, seconds: float, **changes: Any) -> Pod:
+    return pod(name, says(R, ready=True, suspect=True, silent_for=seconds), **changes)
+
+
+def lost(*pods: Pod, now: float = 1000.0, vacant: bool = False) -> list[str]:
+    instances = [instance(name) for name in sorted({p.instance for p in pods})]
+    plan = plan_replacement(pods, instances, [node("a")], now=now, cut_off=False, vacant=vacant)
+    gone = {loss.pod.name for loss in plan.losses}
+    left = {p.instance for p in pods if p.name not in gone and not p.terminating}
+    assert {i.name for i in plan.bare} == {i.name for i in instances} - left
+    return sorted(gone)
+
+
+def test_of_several_that_are_silent_at_once_one_is_given_up() -> None:
+    assert lost(silent("i1-a", 6.0), silent("i2-a", 7.0), silent("i3-a", 6.0)) == ["i2-a"]
+    assert lost(silent("i1-a", 6.0), silent("i2-a", 5.1), pod("i3-a", says(Role.WRITER, ready=True))) == ["i1-a"]
+
+
+COMING = {
+    "attaches": says(Role.ATTACHING),
+    "is not heard yet": Agent(),
+    "died of the same": says(Role.ATTACHING, suspect=True, silent_for=60.0),
+    "starts again": says(Role.STARTING, suspect=True, refused=True, silent_for=60.0),
+}
+
+
+@pytest.mark.parametrize("agent", COMING.values(), ids=COMING)
+def test_no_silent_one_is_given_up_while_a_successor_is_not_ready(agent: Agent) -> None:
+    """What all died of may lie in the log: then the successor dies too, and the others are kept, to come back."""
+    successor = pod("i1-b", agent, created=990.0)
+    silents = [silent("i2-a", 70.0), silent("i3-a", 65.0)]
+    assert not {"i2-a", "i3-a"} & set(lost(successor, *silents, vacant=False))
+    assert lost(*silents, vacant=True) == []
+    assert lost(*silents) == ["i2-a"]
+
+
+def test_a_zone_of_readers_that_is_gone_is_replaced_in_turn() -> None:
+    pods = {f"i{n}": silent(f"i{n}-a", 5.0 + n) for n in range(1, 5)}
+    pods["i5"] = pod("i5-a", says(Role.WRITER, ready=True))
+    given_up = []
+    for turn in range(4):
+        [name] = lost(*pods.values(), now=1000.0 + turn)
+        given_up.append(name)
+        fresh = pod(name[:2] + "-b", says(Role.ATTACHING), created=1000.0 + turn)
+        assert lost(*{**pods, name[:2]: fresh}.values(), now=1000.5 + turn) == []
+        pods[name[:2]] = pod(name[:2] + "-b", says(R, ready=True), created=1000.0 + turn)
+    assert given_up == ["i4-a", "i3-a", "i2-a", "i1-a"]
+    assert lost(*pods.values(), now=1010.0) == []
+
+
+def test_those_whose_kubernetes_node_is_dead_are_given_up_together() -> None:
+    pods = [silent(f"i{n}-a", 6.0, node="dead") for n in (1, 2, 3)]
+    plan = plan_replacement(
+        pods, [instance(f"i{n}") for n in (1, 2, 3)], [node("a", ready=False, name="dead")], now=9.0, cut_off=False
+    )
+    assert len(plan.losses) == 3

@@ -67,7 +67,7 @@ class MemoryVolume:
         while True:
             if broken != self.broken:
                 raise FeedBroken("interrupted")
-            data = bytes(self.log[at - self.start : self.durable - self.start][:PIECE])
+            data = bytes(memoryview(self.log)[at - self.start : min(at + PIECE, self.durable) - self.start])
             fresh = self.history if self.history != history else None
             history = self.history
             yield Feed(lsn=at, durable=self.durable, data=data, history=fresh)
