@@ -5,6 +5,7 @@ process has run on is never started again, so no directory ever opens read-write
 """
 
 import array
+import errno
 import fcntl
 import os
 import shutil
@@ -49,7 +50,7 @@ def lay_out(
     (data / "pg_hba.conf").write_text(render_access())
     _write_wal(data / WAL_DIRECTORY, image)
     named = timelines.named_reigns(history, durable)
-    write_histories(data, timelines.history_files(named, below=Epoch(timelines.newest(named) + 1)), account=None)
+    write_histories(data, timelines.standby_files(named), account=None)
 
 
 def configure(data: Path, configuration: Configuration, *, account: Account | None) -> None:
@@ -58,12 +59,29 @@ def configure(data: Path, configuration: Configuration, *, account: Account | No
 
 
 def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:
-    """Put history files into `pg_wal`, each whole or not at all; those that are there stay as they are."""
+    """Put history files into `pg_wal`, each whole or not at all; those that are there stay as they are.
+
+    Empty ones are links to one file: there may be thousands, and PostgreSQL never writes into one in place.
+    """
+    blank: Path | None = None
     for name, content in files:
         target = data / WAL_DIRECTORY / name
         if target.exists():
             continue
-        _put(target, content, account)
+        if content or blank is None or not _linked(blank, target):
+            _put(target, content, account)
+            blank = blank if content else target
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Link; False where the file system takes no more links to that file."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True
 
 
 def read_history(data: Path, timeline: Epoch) -> tuple[int, Lsn]:

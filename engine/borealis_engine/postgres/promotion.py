@@ -50,13 +50,12 @@ async def stay_standby(attached: Attached) -> None:
 async def promote(attached: Attached, epoch: Epoch, end: Lsn) -> None:
     """Promote to timeline `epoch`, which forks off at E; PromotionFailed if PostgreSQL did anything else.
 
-    Timelines below the epoch that never were get empty history files, so that PostgreSQL finds the epoch's number to
-    be the first free one (findNewestTimeLine, access/timeline.c).
+    Numbers between the timeline that it is on and the epoch get empty history files, so that PostgreSQL finds the
+    epoch's number to be the first free one (findNewestTimeLine, access/timeline.c). It has those below already.
     """
-    named = attached.feed.history
-    settled = tuple(reign for reign in named if reign.epoch < epoch)
-    files = timelines.history_files(settled, below=epoch)
-    directory.write_histories(attached.data, files, account=attached.site.account)
+    settled = next(reign.epoch for reign in reversed(attached.feed.history) if reign.epoch < epoch)
+    files = timelines.burnt_files(settled, epoch)
+    await asyncio.to_thread(directory.write_histories, attached.data, files, account=attached.site.account)
     try:
         async with asyncio.timeout(PROMOTE_S), session(attached.site.door) as connection:
             await connection.execute("select pg_promote(false)")

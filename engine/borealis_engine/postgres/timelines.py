@@ -25,8 +25,16 @@ def named_reigns(history: History, durable: Lsn) -> tuple[Reign, ...]:
 
 
 def limit(history: History, timeline: Epoch) -> Lsn | None:
-    """Give where `timeline` ends, also while its successor may not be named yet; None for the newest reign."""
-    return next((reign.start for reign in history if reign.epoch > timeline), None)
+    """Give where `timeline` ends, also while its successor may not be named yet; None for the newest reign.
+
+    Asked for each piece of log, for one of the last timelines: it costs nothing that there were thousands before.
+    """
+    end = None
+    for reign in reversed(history):
+        if reign.epoch <= timeline:
+            break
+        end = reign.start
+    return end
 
 
 def newest(named: tuple[Reign, ...]) -> Epoch:
@@ -36,37 +44,51 @@ def newest(named: tuple[Reign, ...]) -> Epoch:
 
 def following(named: tuple[Reign, ...], timeline: Epoch) -> tuple[Epoch, Lsn] | None:
     """Give (next timeline, where it forks off), or None if `timeline` is the newest; KeyError if it never was."""
-    epochs = [reign.epoch for reign in named]
-    if timeline not in epochs:
-        raise KeyError(timeline)
-    after = epochs.index(timeline) + 1
-    return (named[after].epoch, named[after].start) if after < len(named) else None
+    after = None
+    for reign in reversed(named):
+        if reign.epoch == timeline:
+            return after
+        after = (reign.epoch, reign.start)
+    raise KeyError(timeline)
 
 
 def render_history(named: tuple[Reign, ...], timeline: Epoch) -> bytes:
     """Give the history file of `timeline`: its ancestors with their ends; empty for a burnt one (access/timeline.c)."""
-    if timeline not in [reign.epoch for reign in named]:
+    reached = [reign for reign in named if reign.epoch <= timeline]
+    if not reached or reached[-1].epoch != timeline:
         return b""
-    ancestors = [reign for reign in named if reign.epoch < timeline]
-    starts = [reign.start for reign in named if reign.epoch <= timeline][1:]
+    ancestors, starts = reached[:-1], [reign.start for reign in reached[1:]]
     return b"".join(
         f"{reign.epoch}\t{format_lsn(end)}\tepoch {reign.epoch} ended\n".encode()
         for reign, end in zip(ancestors, starts, strict=True)
     )
 
 
-def history_files(named: tuple[Reign, ...], *, below: Epoch) -> Iterator[tuple[str, bytes]]:
-    """Give (name, content) of the history files of 2 up to, and not including, `below`; burnt ones are empty.
+def standby_files(named: tuple[Reign, ...]) -> Iterator[tuple[str, bytes]]:
+    """Give (name, content) of the history files of a fresh standby, of 2 up to the newest timeline.
 
-    PostgreSQL takes the first timeline without a history file: with all of these in place it is `below`.
+    PostgreSQL looks for the first number without one, and reads the one before alone: only that one has content
+    (findNewestTimeLine, readTimeLineHistory in access/timeline.c).
     """
-    for number in range(2, below):
-        yield f"{number:08X}.history", render_history(named, Epoch(number))
+    last = newest(named)
+    yield from burnt_files(Epoch(1), last)
+    if last > 1:
+        yield f"{last:08X}.history", render_history(named, last)
+
+
+def burnt_files(timeline: Epoch, below: Epoch) -> Iterator[tuple[str, bytes]]:
+    """Give (name, content) of empty history files between two numbers, for a standby that is on `timeline`.
+
+    PostgreSQL takes the first number without one, from its own on: with these in place it is `below`. Those of its
+    own timeline and below are there, however many they are.
+    """
+    for number in range(timeline + 1, below):
+        yield f"{number:08X}.history", b""
 
 
 def parse_switchpoint(content: str) -> tuple[int, Lsn]:
     """Give (parent timeline, switchpoint) from the last line of a history file that PostgreSQL wrote."""
-    lines = [line.split("\t") for line in content.splitlines() if line.strip() and not line.startswith("#")]
-    parent, switchpoint = lines[-1][:2]
+    lines = (line for line in reversed(content.splitlines()) if line.strip() and not line.startswith("#"))
+    parent, switchpoint = next(lines).split("\t")[:2]
     high, low = switchpoint.split("/")
     return int(parent), Lsn((int(high, 16) << 32) | int(low, 16))

@@ -7,6 +7,7 @@ copied when encoding. The table is the format: a change to a row is a change of 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -58,7 +59,8 @@ def _read_text(body: memoryview, at: int) -> tuple[str, int]:
 
 def _write_history(history: m.History) -> bytes:
     image = history[0].image if history else ""
-    reigns = b"".join(_REIGN.pack(r.epoch, r.start) for r in history)
+    numbers = [number for reign in history for number in (reign.epoch, reign.start)]
+    reigns = struct.pack(f">{len(numbers)}Q", *numbers)
     return _write_text(image) + _COUNT.pack(len(history)) + reigns
 
 
@@ -68,12 +70,19 @@ def _read_history(body: memoryview, at: int) -> tuple[m.History, int]:
     at += _COUNT.size
     if count > MAX_HISTORY:
         raise ProtocolError(f"a history of {count} reigns")
-    raw = [_REIGN.unpack_from(body, at + i * _REIGN.size) for i in range(count)]
-    history = tuple(
-        m.Reign(epoch=Epoch(epoch), start=Lsn(start), image=image if i == 0 else "")
-        for i, (epoch, start) in enumerate(raw)
+    end = at + count * _REIGN.size
+    if end > len(body):
+        raise ProtocolError("a history runs beyond its frame")
+    return _parse_reigns(bytes(body[at:end]), image), end
+
+
+@lru_cache(maxsize=4)
+def _parse_reigns(raw: bytes, image: str) -> m.History:
+    """Give the history; all members say the same one in an election, and it may have many thousand entries."""
+    return tuple(
+        m.Reign(epoch=Epoch(epoch), start=Lsn(start), image="" if i else image)
+        for i, (epoch, start) in enumerate(_REIGN.iter_unpack(raw))
     )
-    return history, at + count * _REIGN.size
 
 
 def _write_position(position: m.Position) -> bytes:

@@ -1,12 +1,16 @@
 """Stock PostgreSQL on the feed: attach, replay, promotion to the epoch's number, and readers that follow."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.postgres import directory
+from borealis_engine.postgres.account import Account
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.following import Following
 from borealis_engine.postgres.logwriter import LogWriter
@@ -203,3 +207,30 @@ async def test_a_long_record_reaches_a_reader_in_pieces_and_its_candidate_after_
     await crown(b, volume, 3)
     await run(b, "insert into t values (3)")
     await until(lambda: seen(c, 3))
+
+
+async def test_a_promotion_after_10000_epochs_makes_the_files_of_the_numbers_burnt_since_alone(
+    attach: Attach, volume: MemoryVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files were looked at, and histories rendered, for all epochs: 3 s after 1,000, with a lease of 3.2 s."""
+    looked_at: list[int] = []
+    write = directory.write_histories
+
+    def count(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        listed = list(files)
+        looked_at.append(len(listed))
+        write(data, listed, account=account)
+
+    a = attach(1)
+    await a.start(lambda line: None)
+    await crown(a, volume, 10_000)
+    await run(a, "create table t(i int)", "insert into t values (1)")
+    b = attach(2)
+    await b.start(lambda line: None)
+    await until(lambda: seen(b, 1))
+    await a.stop()
+    monkeypatch.setattr(directory, "write_histories", count)
+    await crown(b, volume, 10_003)
+    assert looked_at == [2]
+    assert (await run(b, "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"))[0] == (f"{10_003:08X}",)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,13 +51,52 @@ def test_a_timeline_ends_where_the_next_begins_even_if_that_one_may_not_be_named
         timelines.following(named, Epoch(3))
 
 
-def test_history_files_are_those_of_ancestors_and_empty_for_burnt_numbers() -> None:
-    files = dict(timelines.history_files(HISTORY, below=Epoch(9)))
-    assert sorted(files) == [f"{n:08X}.history" for n in range(2, 9)]
-    assert files["00000002.history"] == b"1\t0/200\tepoch 1 ended\n"
-    assert files["00000005.history"] == b""
-    assert files["00000007.history"].splitlines()[1] == b"2\t0/1000\tepoch 2 ended"
+def test_the_newest_history_file_has_the_ancestors_and_all_before_it_are_empty() -> None:
+    files = dict(timelines.standby_files(HISTORY))
+    assert sorted(files) == [f"{n:08X}.history" for n in range(2, 8)]
+    assert not any(files[f"{n:08X}.history"] for n in range(2, 7))
+    assert files["00000007.history"].splitlines() == [b"1\t0/200\tepoch 1 ended", b"2\t0/1000\tepoch 2 ended"]
     assert timelines.parse_switchpoint(files["00000007.history"].decode()) == (2, 0x1000)
+    assert timelines.render_history(HISTORY, Epoch(2)) == b"1\t0/200\tepoch 1 ended\n"
+    assert timelines.render_history(HISTORY, Epoch(5)) == b""
+    assert dict(timelines.standby_files(HISTORY[:1])) == {}
+
+
+def test_a_promotion_adds_the_numbers_that_were_burnt_since_and_no_others() -> None:
+    assert list(timelines.burnt_files(Epoch(7), Epoch(8))) == []
+    assert list(timelines.burnt_files(Epoch(7), Epoch(10))) == [(f"{n:08X}.history", b"") for n in (8, 9)]
+
+
+class Counted(tuple[Reign, ...]):
+    """A history that counts the reigns that are looked at."""
+
+    looks = 0
+
+    def __reversed__(self) -> Iterator[Reign]:
+        for at in range(len(self) - 1, -1, -1):
+            self.looks += 1
+            yield self[at]
+
+    def __iter__(self) -> Iterator[Reign]:
+        for at in range(len(self)):
+            self.looks += 1
+            yield self[at]
+
+
+def test_after_10000_reigns_a_piece_of_log_costs_what_it_cost_after_one_and_a_standby_one_history_file() -> None:
+    first = Reign(epoch=Epoch(1), start=Lsn(0x100), image="i")
+    history = Counted((first, *(Reign(epoch=Epoch(n), start=Lsn(n * 1000)) for n in range(2, 10_001))))
+    assert timelines.limit(history, Epoch(9_999)) == 10_000 * 1000
+    assert timelines.following(history, Epoch(9_999)) == (10_000, 10_000 * 1000)
+    assert timelines.limit(history, Epoch(10_000)) is None
+    assert timelines.following(history, Epoch(10_000)) is None
+    assert timelines.newest(timelines.named_reigns(history, Lsn(10_001 * 1000))) == 10_000
+    assert history.looks <= 8
+    assert history.looks, "the double counts"
+    files = list(timelines.standby_files(history))
+    assert len(files) == 9_999
+    assert [name for name, content in files if content] == [f"{10_000:08X}.history"]
+    assert history.looks <= 2 * 10_000 + 8
 
 
 @settings(deadline=None)
