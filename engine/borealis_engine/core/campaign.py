@@ -16,6 +16,7 @@ from zlib import crc32
 
 from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
 from borealis_engine.core.effects import SendTo, Waiting, WriterEffect
+from borealis_engine.core.history import epoch_of
 from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import Canvass, Consent, Message, Position, Promise, Reason, Refused, Resign, Solicit
 from borealis_engine.core.peer import Peer
@@ -48,7 +49,10 @@ class Campaign:
         peers: dict[MemberId, Peer],
         emit: Callable[[WriterEffect], None],
         now: float,
+        lease: float,
+        known: Epoch = NOBODY,
     ) -> None:
+        """Campaign against the owner of `known` (0: of any epoch), who is thought dead; `lease` in seconds."""
         self.stage = Stage.PAUSED
         self.epoch = NOBODY  # the one solicited last
         self.promises: dict[MemberId, Position] = {}
@@ -63,6 +67,9 @@ class Campaign:
         self._burnt = False  # an earlier epoch was promised to somebody
         self._refusals: dict[MemberId, str] = {}
         self._deadline = now  # of the round or of the pause
+        self._lease, self._known, self._round = lease, known, now  # `_round`: when it began
+        self._leased: dict[MemberId, float] = {}  # since when members refuse for an owner that they hear
+        self._living = set[MemberId]()  # those whose refusal proves an owner who lives and is not the one thought dead
         self._lost = 0  # solicitations in vain
 
     def configure(self, config: VolumeConfig) -> None:
@@ -78,7 +85,12 @@ class Campaign:
         return voters(self.promises, self._joiner)
 
     def connected(self, peer: Peer, now: float) -> None:
-        """Ask this member too."""
+        """Ask this member too; one that has restarted refuses for a lease, whoever lives."""
+        self._leased.pop(peer.id, None)
+        self._living.discard(peer.id)
+        self._ask(peer, now)
+
+    def _ask(self, peer: Peer, now: float) -> None:
         if self.stage is Stage.CANVASSING:
             self._emit(SendTo(member=peer.id, message=Canvass(epoch=self._canvassed, owner=self._owner)))
         elif self.stage is Stage.SOLICITING:
@@ -138,14 +150,17 @@ class Campaign:
 
     def _canvass(self, now: float) -> None:
         self.stage, self._deadline = Stage.CANVASSING, now + ROUND_S
+        self._round = now
         self._canvassed = Epoch(max(self._highest + 1, FIRST_EPOCH))
         self._willing, self._heard, self._refusals = {}, {}, {}
         for peer in self._peers.values():
             if peer.connected:
-                self.connected(peer, now)
+                self._ask(peer, now)
 
     def _consent(self, peer: Peer, consent: Consent, now: float) -> None:
         self._highest = max(self._highest, consent.promised)
+        if consent.epoch == self._canvassed:
+            self._note_lease(peer, consent, now)
         if self.stage is not Stage.CANVASSING or consent.epoch != self._canvassed:
             return
         self._heard[peer.id] = consent.position
@@ -156,6 +171,21 @@ class Campaign:
         if elects(self._sixes, voters(self._willing, self._joiner)) and not self._doubt(self._willing):
             self._solicit(now)
 
+    def _note_lease(self, peer: Peer, consent: Consent, now: float) -> None:
+        """Remember since when a member refuses for an owner that it hears, and whether that owner lives.
+
+        It has heard one within the lease. So one lives who owns a newer epoch than the owner that is thought dead, or
+        who was heard after the first such refusal.
+        """
+        if consent.granted or consent.reason is not Reason.LEASE:
+            self._leased.pop(peer.id, None)
+            self._living.discard(peer.id)
+            return
+        since = self._leased.setdefault(peer.id, now)
+        newer = NOBODY < self._known < epoch_of(consent.position.history)
+        if newer or self._round - since >= self._lease:
+            self._living.add(peer.id)
+
     def _solicit(self, now: float) -> None:
         self.stage, self._deadline = Stage.SOLICITING, now + ROUND_S
         self._burnt = self._highest != NOBODY
@@ -164,7 +194,7 @@ class Campaign:
         self.promises, self.asked, self._refusals = {}, {}, {}
         for peer in self._peers.values():
             if peer.connected:
-                self.connected(peer, now)
+                self._ask(peer, now)
 
     def _promise(self, peer: Peer, promise: Promise, now: float) -> None:
         self._highest = max(self._highest, promise.promised)
@@ -204,4 +234,5 @@ class Campaign:
 
     def _pause(self, reason: str, now: float, seconds: float) -> None:
         self.stage, self._deadline = Stage.PAUSED, now + seconds
-        self._emit(Waiting(reason=reason, until=self._deadline))
+        outlived = blocks(self._sixes, self._living)
+        self._emit(Waiting(reason=reason, until=self._deadline, outlived=outlived))

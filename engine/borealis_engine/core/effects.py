@@ -180,10 +180,14 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A round of the campaign came to nothing, and why; the next one starts by itself at `until`."""
+    """A round of the campaign came to nothing, and why; the next one starts by itself at `until`.
+
+    `outlived`: an owner lives who is not the one that was thought dead, so there is nothing to campaign for.
+    """
 
     reason: str
     until: float
+    outlived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

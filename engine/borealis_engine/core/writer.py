@@ -53,15 +53,21 @@ class Writer:
     """A candidate, later the owner of an epoch. All times are seconds of one monotonic clock."""
 
     def __init__(
-        self, *, config: VolumeConfig, owner: str, lease: float, scan: Scan, now: float, window: int = WINDOW
-    ) -> None:
-        """Campaign at once. `scan` finds the last record end of a log's tail; `window` bounds memory, in bytes."""
+        self, *, config: VolumeConfig, owner: str, lease: float, scan: Scan, now: float, window: int = WINDOW,
+        known: Epoch = NOBODY,
+    ) -> None:  # fmt: skip
+        """Campaign at once. `scan` finds the last record end of a log's tail; `window` bounds memory, in bytes.
+
+        `known`: the epoch whose owner is thought dead; 0 if none is known.
+        """
         self.config = config
         self._owner, self._lease, self._scan, self._limit = owner, lease, scan, window
         self._peers = {member.id: Peer(id=member.id) for member in config.everyone}
         self._effects: list[WriterEffect] = []
         emit = self._effects.append
-        self._campaign = Campaign(owner=owner, config=config, peers=self._peers, emit=emit, now=now)
+        self._campaign = Campaign(
+            owner=owner, config=config, peers=self._peers, emit=emit, now=now, lease=lease, known=known
+        )
         self._recovery: Recovery | None = None
         self._reign: Reign | None = None
         self.won_under = config  # the configuration whose quorum elected, if one did

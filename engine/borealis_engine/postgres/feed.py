@@ -50,6 +50,7 @@ class Feed:
         self.timeline = Epoch(0)  # that the receiver streams, or streamed last
         self.goal = Lsn(0)  # E, while promoting
         self._source, self._system = source, system
+        self._before, self._changed_at = epoch_of(history), float("-inf")  # the epoch before, and when it ceased to be
         self._asked = 0  # second opinions so far: each comes from another node than the last
 
     @property
@@ -96,11 +97,17 @@ class Feed:
 
     def _believe(self, history: History, durable: Lsn) -> None:
         if history and (epoch_of(history), durable) > self._known:
+            if epoch_of(history) != epoch_of(self.history):
+                self._before, self._changed_at = epoch_of(self.history), time.monotonic()
             self.history, self.durable = history, durable
 
     @property
     def _known(self) -> tuple[Epoch, Lsn]:
         return epoch_of(self.history), self.durable
+
+    def epoch_before(self, seconds: float) -> Epoch:
+        """Give the epoch that was the newest one so many seconds ago, of the last two."""
+        return self._before if time.monotonic() - self._changed_at < seconds else epoch_of(self.history)
 
     async def pieces(self, start: Lsn) -> AsyncGenerator[Piece, None]:
         """Give the log from `start` on, in record ends, forever; an empty piece is a sign of life."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.contract.volume import Lsn, VolumeConfig, format_lsn
+from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import History
 from borealis_engine.core.slowness import Standing, slow
 from borealis_engine.net.members import Members
@@ -326,6 +327,8 @@ class Instance:
             lease=self._identity.lease,
             segment_size=segment,
             make_image=self._make_image,
+            # Whoever asked may not have heard of an election of the last moments: it is the owner before who is meant.
+            known=attached.feed.epoch_before(self._identity.lease) if attached else NOBODY,
         )
         return self._ownership
 

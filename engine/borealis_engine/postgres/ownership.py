@@ -27,6 +27,7 @@ from borealis_engine.core.effects import (
     Waiting,
     WriterEffect,
 )
+from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import Append, Envelope
 from borealis_engine.core.slowness import Standing
 from borealis_engine.core.writer import Writer
@@ -54,13 +55,13 @@ class Ownership:
 
     def __init__(
         self, *, config: VolumeConfig, tls: Tls, lease: float, segment_size: int,
-        make_image: Callable[[], Awaitable[Image]],
+        make_image: Callable[[], Awaitable[Image]], known: Epoch = NOBODY,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         identity = secrets.token_hex(8)
         self._members = Members(tls=tls, identity=identity, config=config, listener=self)
         scan = partial(find_end, segment_size=segment_size)
-        self._core = Writer(config=config, owner=identity, lease=lease, scan=scan, now=self._loop.time())
+        self._core = Writer(config=config, owner=identity, lease=lease, scan=scan, now=self._loop.time(), known=known)
         self._drain = Drain(self._core.effects, self._carry_out)
         self.elected: asyncio.Future[Elected] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -254,9 +255,7 @@ class Ownership:
             case Reconnect():
                 self._members.disconnect(effect.member, effect.reason)
             case Waiting():
-                if not self.waiting:
-                    log.info("not elected yet: %s", effect.reason)
-                self.waiting = effect.reason
+                self._wait(effect)
             case NeedImage():
                 self.creating = True
                 self.spawn(self._provide_image())
@@ -284,6 +283,14 @@ class Ownership:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task failed", exc_info=error)
             self.end(f"{type(error).__name__}: {error}")
+
+    def _wait(self, waiting: Waiting) -> None:
+        """Go on with the campaign, unless another owner lives: then the one who asked for it was mistaken."""
+        if not self.waiting:
+            log.info("not elected yet: %s", waiting.reason)
+        self.waiting = waiting.reason
+        if waiting.outlived:
+            self.end(f"not elected: another owner lives; {waiting.reason}")
 
     # --- creation ---------------------------------------------------------------------------------------------
 

@@ -100,6 +100,20 @@ async def test_creation_failover_under_load_and_the_old_writer_s_return(agents: 
     assert (await agents[2].status()).lag_seconds == 0
 
 
+async def test_a_second_candidate_asked_while_a_writer_was_just_elected_is_a_reader_again(agents: list[Agent]) -> None:
+    """It stayed promoting, hence out of the reader endpoint, for twice the lease and 8 s."""
+    writer = await create(agents)
+    os.kill(writer.postmaster(), signal.SIGKILL)
+    await writer.until(lambda status: status.role is not Role.WRITER)
+    assert await agents[1].post(names.PROMOTE) == 202
+    await agents[1].ready(Role.WRITER)
+    assert await agents[2].post(names.PROMOTE) == 202
+    status = await agents[2].until(lambda status: "not elected" in status.message)
+    assert "another owner lives" in status.message
+    await agents[2].ready(Role.READER)
+    await agents[1].ready(Role.WRITER)
+
+
 async def more(writer: Agent, load: Load) -> None:
     start = max(load.acked) + 1_000
     async with await writer.connect(SPEC) as connection:
