@@ -12,7 +12,8 @@ from e2e.process import await_that
 SMALL = "small"  # a StorageClass, and a directory upon each Kubernetes node
 MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o size="$2"m,mode=0777 tmpfs "$1"'
 ENLARGE = 'mount -o remount,size="$2"m "$1"'
-UNMOUNT = 'umount "$1" && rmdir "$1"'
+UNMOUNT = 'umount "$1" 2>/dev/null || ! mountpoint -q "$1"; rm -rf "$1"'
+MODES = ("ReadWriteOnce", "ReadWriteOncePod")  # a claim asks for one of them, and a volume may not offer both
 PATH = f"/mnt/{SMALL}-volume"
 
 
@@ -40,10 +41,11 @@ def small_volumes(cluster: Kind, megabytes: int) -> Iterator[list[str]]:
     try:
         for node in nodes:
             cluster.on(node, MOUNT, PATH, str(megabytes))
-            cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_volume(node, megabytes)))
+            for mode in MODES:
+                cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_volume(node, megabytes, mode)))
         yield nodes
     finally:
-        names = [f"{SMALL}-{node}" for node in nodes]
+        names = [_name(node, mode) for node in nodes for mode in MODES]
         cluster.kubectl("delete", "pv", *names, "--ignore-not-found", "--timeout=60s", timeout=70)
         cluster.kubectl("delete", "storageclass", SMALL)
         for node in nodes:
@@ -63,11 +65,15 @@ def _class() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _volume(node: str, megabytes: int) -> dict[str, Any]:
+def _name(node: str, mode: str) -> str:
+    return f"{SMALL}-{mode.lower()}-{node}"
+
+
+def _volume(node: str, megabytes: int, mode: str) -> dict[str, Any]:
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     spec = {
         "capacity": {"storage": f"{megabytes}Mi"}, "storageClassName": SMALL, "local": {"path": PATH},
-        "accessModes": ["ReadWriteOnce", "ReadWriteOncePod"], "persistentVolumeReclaimPolicy": "Retain",
+        "accessModes": [mode], "persistentVolumeReclaimPolicy": "Retain",
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
     }  # fmt: skip
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{SMALL}-{node}"}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": _name(node, mode)}, "spec": spec}

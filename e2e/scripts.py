@@ -250,31 +250,35 @@ number, port, hosts = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 told = {"opened": 0, "ended": 0, "refused": 0}
-async def handshake(host, tried):
+async def trickle(reader, writer):
+    for byte in hello:
+        writer.write(bytes((byte,)))
+        await writer.drain()
+        try:
+            async with asyncio.timeout(1):
+                await reader.read(1)
+                return
+        except TimeoutError:
+            pass
+async def handshakes(host, tried):
     while True:
         try:
             async with asyncio.timeout(10):
                 reader, writer = await asyncio.open_connection(host, port)
+            told["opened"] += 1
+            tried.set()
+            try:
+                await trickle(reader, writer)
+            finally:
+                writer.close()
+            told["ended"] += 1
         except (OSError, TimeoutError):
             told["refused"] += 1
             tried.set()
-            await asyncio.sleep(1)
-            continue
-        told["opened"] += 1
-        tried.set()
-        try:
-            for byte in hello:
-                writer.write(bytes((byte,)))
-                await writer.drain()
-                await asyncio.sleep(1)
-        except OSError:
-            pass
-        finally:
-            writer.close()
-        told["ended"] += 1
+        await asyncio.sleep(0.2)
 async def main():
     events = [asyncio.Event() for _ in range(number * len(hosts))]
-    tasks = [asyncio.create_task(handshake(hosts[n % len(hosts)], event)) for n, event in enumerate(events)]
+    tasks = [asyncio.create_task(handshakes(hosts[n % len(hosts)], event)) for n, event in enumerate(events)]
     for event in events:
         await event.wait()
     print("open", flush=True)

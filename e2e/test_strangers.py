@@ -16,6 +16,7 @@ from e2e.workload import Client, Ledger
 
 CLIENTS, LOG, COMMANDS = 5432, 7400, 7401
 HANDSHAKES = 300  # at once to each storage node
+ATTACK_S = 15  # before the writer is killed: every deadline of a handshake has passed by then
 LIMIT_S = 15
 APPLIED_S = 30
 OPENED = "opened-7400"
@@ -58,6 +59,7 @@ def test_slow_handshakes(scenario: Scenario, cluster: Kind, client: Client, quic
         Ledger(client=client, url=quickstart.url(), name="handshakes") as ledger,
         client.converse(scripts.SLOW_HANDSHAKES, str(HANDSHAKES), str(LOG), *addresses) as slow,
     ):
+        time.sleep(ATTACK_S)
         ledger.await_commits(50, timeout=60)
         cluster.kubectl("exec", "-i", old["writer"], "--", "python3", "-", stdin=scripts.KILL_POSTMASTER)
         await_that("a later epoch", lambda: quickstart.status()["epoch"] > old["epoch"], timeout=60)
