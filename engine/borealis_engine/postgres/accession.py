@@ -6,20 +6,21 @@ lost lease, PostgreSQL's death, a resignation): all of these come together in `O
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 
 from borealis_engine.core.effects import Elected
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import Cause, PromotionFailed, ReignEnded
-from borealis_engine.postgres.guard import Guard
+from borealis_engine.postgres.guard import Guard, take_first_place
 from borealis_engine.postgres.latency import Latency
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
 
+T = TypeVar("T")
 CAMPAIGN_S: Final = 8.0  # and twice the lease: an election that takes longer is given up; the operator asks again
 CREATION_S: Final = 120.0  # the same while image 0 is made and uploaded
 
@@ -60,24 +61,30 @@ async def take_over(
     """
     server = attached.server
     ownership.ended.add_done_callback(lambda ended: server.shoot(choose_grace(lease)))
+
+    async def connect() -> LogWriter:
+        return await LogWriter.connect(
+            attached.site.door, ownership, start=elected.end, timeline=elected.epoch, latency=latency, held=True
+        )
+
+    writer = await _unless_ended(ownership, take_first_place(attached.site.door, connect))
     await _unless_ended(ownership, promote(attached, elected.epoch, elected.end))
-    writer = await LogWriter.connect(
-        attached.site.door, ownership, start=elected.end, timeline=elected.epoch, latency=latency
-    )
+    writer.release()
     writer.ended.add_done_callback(lambda ended: ownership.end(str(ended.exception()), Cause.SERVER_DIED))
     ownership.attach(writer)
     ownership.spawn(Guard(attached.site.door, ownership, writer, given_up, lease=lease).run())
     await _unless_ended(ownership, prove_writable(attached, elected.epoch))
 
 
-async def _unless_ended(ownership: Ownership, work: Coroutine[Any, Any, None]) -> None:
+async def _unless_ended(ownership: Ownership, work: Coroutine[Any, Any, T]) -> T:
     """Do a step; ReignEnded if the reign is over first."""
     task = asyncio.create_task(work)
+    either: set[asyncio.Future[Any]] = {task, ownership.ended}
     try:
-        await asyncio.wait({task, ownership.ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if ownership.ended.done():
             ownership.ended.result()
-        await task
+        return await task
     except psycopg.Error as error:
         raise PromotionFailed(f"PostgreSQL refuses: {error}") from error
     finally:

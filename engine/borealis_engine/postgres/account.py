@@ -34,6 +34,17 @@ def choose_account() -> Account | None:
     raise PlaceUnusable(f"running as root, but none of the users {', '.join(PREFERRED)} exists to run PostgreSQL")
 
 
+def own_name() -> str:
+    """Give the name of the user that this process runs as; PlaceUnusable if it has none: PostgreSQL asks for it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError as error:
+        raise PlaceUnusable(
+            f"user {os.geteuid()} has no name in /etc/passwd, by which PostgreSQL would know the agent; "
+            "run as a user that has one"
+        ) from error
+
+
 def make_private(directory: Path, account: Account | None) -> None:
     """Make `directory` with mode 0700, owned by the account; the mount of a volume stays its maker's."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from borealis_engine.contract.names import ENV_DATA_DIR, ENV_RUN_DIR
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.messages import History
 from borealis_engine.postgres import directory
-from borealis_engine.postgres.account import Account, make_private, own, require_reachable
+from borealis_engine.postgres.account import Account, make_private, own, own_name, require_reachable
 from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerDied
 from borealis_engine.postgres.feed import Feed, System
@@ -49,6 +49,7 @@ class Site:
         longest = self.run / f".s.PGSQL.{FEED_PORT}.lock"
         if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
             raise PlaceUnusable(f"{ENV_RUN_DIR}={self.run} is too long for a unix socket; choose a shorter path")
+        own_name()
         self.data.mkdir(parents=True, exist_ok=True)
         directory.spread(self.data)
         end_all_in(self.data)

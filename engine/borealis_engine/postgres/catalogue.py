@@ -19,8 +19,8 @@ from borealis_engine.postgres.account import make_private
 from borealis_engine.postgres.attached import Site
 from borealis_engine.postgres.errors import CommandFailed
 from borealis_engine.postgres.process import run
+from borealis_engine.postgres.settings import NAME
 
-NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 LIKENESS: Final = 0.75  # from which on another name is offered
 UNFIT: Final[Mapping[str, str]] = {  # nobody could connect, or follow
     "pre_auth_delay": "it is for developers of PostgreSQL and delays every connection",

@@ -21,6 +21,7 @@ from psycopg import sql
 from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.postgres.errors import SpecInvalid
+from borealis_engine.postgres.escalation import close_ways_out
 from borealis_engine.postgres.sql import Door, Session, session
 
 HOME: Final = "postgres"  # the agent's own sessions are there, so users never own it
@@ -51,11 +52,14 @@ async def apply_spec(door: Door, spec: DatabaseSpec) -> None:
 
     A volume whose role is there without a mark was created by a release that left none: what it has is kept.
     """
+    if not spec.master_password:  # a Secret that could not be read must not lock the master user out
+        raise SpecInvalid("the specification has no password for the master user: see the Secret")
     if spec.master_username == SUPERUSER:
         raise SpecInvalid(
             f"the name {SUPERUSER} is Borealis's own; make a new cluster with another spec.masterUsername"
         )
     async with _patient(door, spec) as connection:
+        await close_ways_out(connection, door.major)
         mark, known = await _one(connection, _MARK, SUPERUSER), await _one(connection, _ROLE, spec.master_username)
         begun = mark is not None and mark[0] in (CREATING, CREATED)
         adopted = not begun and known is not None

@@ -17,11 +17,11 @@ from typing import Final
 from borealis_engine.contract.volume import Epoch, Lsn
 from borealis_engine.core.messages import History
 from borealis_engine.postgres import timelines
-from borealis_engine.postgres.account import Account, make_private
+from borealis_engine.postgres.account import Account, make_private, own_name
 from borealis_engine.postgres.binaries import Binaries
 from borealis_engine.postgres.errors import AttachFailed
 from borealis_engine.postgres.image import Image, segment_name, unpack
-from borealis_engine.postgres.settings import Configuration, render_access, render_configuration
+from borealis_engine.postgres.settings import Configuration, render_access, render_configuration, render_identities
 
 STANDBY_SIGNAL: Final = "standby.signal"
 WAL_DIRECTORY: Final = "pg_wal"
@@ -47,7 +47,7 @@ def lay_out(
     data.chmod(0o700)
     (data / STANDBY_SIGNAL).touch()
     configure(data, configuration, account=None)
-    (data / "pg_hba.conf").write_text(render_access())
+    write_access(data)
     _write_wal(data / WAL_DIRECTORY, image)
     named = timelines.named_reigns(history, durable)
     write_histories(data, timelines.standby_files(named), account=None)
@@ -56,6 +56,12 @@ def lay_out(
 def configure(data: Path, configuration: Configuration, *, account: Account | None) -> None:
     """Put postgresql.conf into place, whole or not at all; a running PostgreSQL reads it when it is told to."""
     _put(data / "postgresql.conf", render_configuration(configuration).encode(), account)
+
+
+def write_access(data: Path) -> None:
+    """Say who may connect: this process's user as the superuser."""
+    (data / "pg_hba.conf").write_text(render_access())
+    (data / "pg_ident.conf").write_text(render_identities(own_name()))
 
 
 def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:

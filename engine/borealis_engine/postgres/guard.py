@@ -8,12 +8,13 @@ holds. A forged message makes the guard look once more and nothing else.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import psycopg
 
 from borealis_engine.contract.volume import Lsn, format_lsn, parse_lsn
-from borealis_engine.postgres.errors import Cause, ServerDied
+from borealis_engine.postgres.errors import Cause, PromotionFailed, ServerDied
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.settings import STANDBY_NAME
@@ -23,6 +24,9 @@ BOUND_SHARE: Final = 0.25  # of the lease: twice this may pass, and the owner's 
 EVERY_S: Final = 2.0
 REST_S: Final = 0.1  # between two looks, however many waits are given up
 POLL_S: Final = 0.01
+PLACE_TRIES: Final = 20
+_END_ALL: Final = "select pg_terminate_backend(pid, 5000) from pg_stat_get_wal_senders()"
+_FIRST: Final = "select pid from pg_stat_get_wal_senders() limit 1"  # it goes through the places in order
 _LOOK: Final = """
     select pg_current_wal_flush_lsn()::text, current_setting('synchronous_standby_names'),
            array(select pid from pg_stat_replication where sync_state in ('sync', 'quorum') and pid <> %(ours)s)
@@ -30,6 +34,27 @@ _LOOK: Final = """
 _END_STRANGERS: Final = """
     select pg_terminate_backend(pid) from pg_stat_replication where sync_state <> 'async' and pid <> %(ours)s
 """  # walsenders under the log writer's name, which any role that may replicate can take
+
+
+async def take_first_place(door: Door, connect: Callable[[], Awaitable[LogWriter]]) -> LogWriter:
+    """Connect the log writer in the first of PostgreSQL's places for walsenders, before there is anything to commit.
+
+    Of walsenders that bear one name the one in the lowest place releases commits (standby_priority_comparator,
+    syncrep.c): no other of that name counts while the log writer streams. Others are ended and may come back.
+    """
+    for _ in range(PLACE_TRIES):
+        async with session(door) as connection:
+            await connection.execute(_END_ALL)
+            writer = await connect()
+            if await writer.connected() and await _first(connection) == writer.backend:
+                return writer
+            writer.close()
+    raise PromotionFailed("walsenders of others keep the log writer from the first place; see who may replicate")
+
+
+async def _first(connection: Session) -> object:
+    row = await (await connection.execute(_FIRST)).fetchone()
+    return row and row[0]
 
 
 class Guard:

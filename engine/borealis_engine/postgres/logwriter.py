@@ -47,11 +47,19 @@ class LogWriter(asyncio.Protocol):
     """One connection to the slot of the promoted PostgreSQL. `ended` completes, with an error, when it is over."""
 
     def __init__(
-        self, sink: Sink, *, start: Lsn, timeline: Epoch, options: str = "", latency: Latency | None = None
-    ) -> None:
+        self, sink: Sink, *, start: Lsn, timeline: Epoch, options: str = "", latency: Latency | None = None,
+        held: bool = False,
+    ) -> None:  # fmt: skip
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._receiver = WalReceiver(
-            user=SUPERUSER, name=STANDBY_NAME, slot=STANDBY_NAME, start=start, timeline=timeline, options=options
+            user=SUPERUSER,
+            name=STANDBY_NAME,
+            slot=STANDBY_NAME,
+            start=start,
+            timeline=timeline,
+            options=options,
+            held=held,
         )
         self._sink = sink
         self._latency = latency or Latency()
@@ -68,14 +76,14 @@ class LogWriter(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, door: Door, sink: Sink, *, start: Lsn, timeline: Epoch, latency: Latency | None = None
+        cls, door: Door, sink: Sink, *, start: Lsn, timeline: Epoch, latency: Latency | None = None, held: bool = False
     ) -> "LogWriter":
-        """Connect; ServerDied if PostgreSQL does not listen."""
+        """Connect; ServerDied if PostgreSQL does not listen. With `held` no WAL is asked for before `release`."""
         loop = asyncio.get_running_loop()
         path = str(Path(door.sockets, f".s.PGSQL.{door.port}"))
 
         def make() -> "LogWriter":
-            return cls(sink, start=start, timeline=timeline, options=door.options, latency=latency)
+            return cls(sink, start=start, timeline=timeline, options=door.options, latency=latency, held=held)
 
         try:
             _, writer = await loop.create_unix_connection(make, path)
@@ -87,6 +95,16 @@ class LogWriter(asyncio.Protocol):
     def backend(self) -> int:
         """The process id of the walsender at the other end; 0 while unknown."""
         return self._receiver.backend
+
+    async def connected(self) -> bool:
+        """Return once PostgreSQL has let the log writer in, which gives it a place; False if it has not."""
+        await asyncio.wait({self._ready, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+        return not self.ended.done()
+
+    def release(self) -> None:
+        """Ask for WAL."""
+        self._receiver.release()
+        self._flush()
 
     @property
     def streaming(self) -> bool:
@@ -107,6 +125,8 @@ class LogWriter(asyncio.Protocol):
         except WireError as error:
             self._end(ServerDied(f"the log writer's stream broke: {error}"))
             return
+        if self._receiver.phase is not Phase.STARTING and not self._ready.done():
+            self._ready.set_result(None)
         if self._receiver.reply_requested:
             self._report()
         if wal:

@@ -7,6 +7,7 @@ beats every file, so that no SQL changes it, not even a superuser's ALTER SYSTEM
 without the volume.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from borealis_engine.contract.names import SUPERUSER
 
 STANDBY_NAME: Final = "volume"  # the log writer: application_name, slot, the one synchronous standby
+AGENTS: Final = "agent"  # the map in pg_ident.conf
 FEED_PORT: Final = 5433  # names the feed's unix socket beside PostgreSQL's own; nothing listens on TCP there
 MIB: Final = 1 << 20
 DEFAULT_BUFFERS: Final = 128 * MIB
@@ -70,6 +72,7 @@ DEFAULTS: Final[Mapping[str, str]] = {  # where PostgreSQL's own would be others
 }
 CERTIFICATE: Final = "server.crt"  # beside its key in the data directory
 KEY: Final = "server.key"
+NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?", re.ASCII)  # one dot for an extension's
 _ESCAPES: Final = {"\\": r"\\", "'": "''", "\n": r"\n", "\r": r"\r"}
 
 
@@ -135,18 +138,33 @@ def command_line(major: int) -> list[str]:
 
 
 def render_settings(settings: Mapping[str, str]) -> str:
-    """Give configuration lines; values are quoted so that each stays one line (GUC_scanstr, misc/guc-file.l)."""
+    """Give configuration lines; ValueError for a name that could be more than one.
+
+    Values are quoted so that each stays one line (GUC_scanstr, misc/guc-file.l).
+    """
+    if strange := [name for name in settings if not NAME.fullmatch(name)]:
+        raise ValueError(f"{strange[0]!r} is no name of a parameter")
     return "".join(
         f"{name} = '{''.join(_ESCAPES.get(each, each) for each in value)}'\n" for name, value in settings.items()
     )
 
 
 def render_access() -> str:
-    """Give pg_hba.conf: the agent by its private socket, everybody else by password, no replication over TCP."""
+    """Give pg_hba.conf: the agent by its private socket, everybody else by password, no physical replication.
+
+    The agent is known by its operating system user: where it is root, PostgreSQL's own processes cannot connect as it.
+    """
     return (
-        f"local all         {SUPERUSER}     trust\n"
-        f"local replication {SUPERUSER}     trust\n"
-        f"local all         all             scram-sha-256\n"
+        f"local all         {SUPERUSER}     peer map={AGENTS}\n"
+        f"local replication {SUPERUSER}     peer map={AGENTS}\n"
+        f"local replication all            reject\n"
+        f"local all         all            scram-sha-256\n"
         f"host  all         {SUPERUSER} all reject\n"
+        f"host  replication all         all reject\n"
         f"host  all         all         all scram-sha-256\n"
     )
+
+
+def render_identities(user: str) -> str:
+    """Give pg_ident.conf: the operating system user that may connect as the superuser."""
+    return f'{AGENTS} "{user}" {SUPERUSER}\n'

@@ -15,6 +15,8 @@ class Phase(Enum):
     """Where the conversation is."""
 
     STARTING = auto()
+    READY = auto()  # connected
+    IDENTIFYING = auto()
     ASKED = auto()
     STREAMING = auto()
     ENDED = auto()  # the server ended the copy: nothing more comes
@@ -31,14 +33,17 @@ class StreamRefused(WireError):
 class WalReceiver:
     """One streaming connection to the slot `slot` of a PostgreSQL on timeline `timeline`, from `start` on.
 
-    `options` are parameters of the session, as libpq takes them.
+    `options` are parameters of the session, as libpq takes them. `held` lets it only connect until `release`.
     """
 
-    def __init__(self, *, user: str, name: str, slot: str, start: Lsn, timeline: Epoch, options: str = "") -> None:
+    def __init__(
+        self, *, user: str, name: str, slot: str, start: Lsn, timeline: Epoch, options: str = "", held: bool = False
+    ) -> None:  # fmt: skip
         self.phase = Phase.STARTING
         self.position = start
         self.backend = 0  # process id of the walsender, once it is told (BackendKeyData)
         self.reply_requested = False
+        self._held = held
         self._inbox = pgwire.Inbox()
         self._command = f'START_REPLICATION SLOT "{slot}" PHYSICAL {format_lsn(start)} TIMELINE {timeline}'
         parameters = {"user": user, "replication": "true", "database": "replication", "application_name": name}
@@ -72,6 +77,18 @@ class WalReceiver:
             self.reply_requested = False
             self._outbox += pgwire.render_status(durable, durable, durable, now)
 
+    def release(self) -> None:
+        """Start streaming after `held`, on a server that has been promoted meanwhile.
+
+        A walsender that was connected to a standby would never count as synchronous (SyncRepGetStandbyPriority). It
+        looks whether it still is on one when it is asked to identify the system (IdentifySystem, walsender.c).
+        """
+        self._query("IDENTIFY_SYSTEM", Phase.IDENTIFYING)
+
+    def _query(self, command: str, phase: Phase) -> None:
+        self._outbox += pgwire.packet(b"Q", command.encode() + b"\0")
+        self.phase = phase
+
     def _handle(self, packet: pgwire.Packet) -> bytes:
         match packet.kind:
             case b"d":
@@ -84,11 +101,14 @@ class WalReceiver:
             case b"K":
                 self.backend = int.from_bytes(packet.body[:4], "big")
             case b"Z" if self.phase is Phase.STARTING:
-                self._outbox += pgwire.packet(b"Q", self._command.encode() + b"\0")
-                self.phase = Phase.ASKED
+                self.phase = Phase.READY
+                if not self._held:
+                    self._query(self._command, Phase.ASKED)
+            case b"Z" if self.phase is Phase.IDENTIFYING:
+                self._query(self._command, Phase.ASKED)
             case b"W":
                 self.phase = Phase.STREAMING
-            case b"c" | b"C":
+            case b"c" | b"C" if self.phase is not Phase.IDENTIFYING:
                 self.phase = Phase.ENDED
         return b""
 

@@ -84,6 +84,8 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
     path.chmod(0o700)
     for name, content in files.items():
         target = path / name
+        if ".." in target.parts or not target.is_relative_to(path):
+            raise PodError("CreateContainerConfigError", f"the key {name!r} is no name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and target.read_bytes() == content:
             continue

@@ -11,10 +11,11 @@ import psycopg
 
 from borealis_engine.postgres.account import choose_account, make_private, own
 from borealis_engine.postgres.binaries import Binaries
+from borealis_engine.postgres.directory import write_access
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.image import Image, unpack
 from borealis_engine.postgres.process import Server
-from borealis_engine.postgres.settings import MIB, Configuration, Place, render_access, render_configuration
+from borealis_engine.postgres.settings import MIB, Configuration, Place, render_configuration
 from borealis_engine.postgres.sql import Door, session
 
 ADDRESS: Final = "127.0.0.1"
@@ -35,7 +36,7 @@ async def primary(binaries: Binaries, image: Image, folder: Path, port: int) -> 
     place = Place(name="primary", addresses=(ADDRESS,), port=port, sockets=str(sockets), shared_buffers=32 * MIB)
     text = render_configuration(Configuration(place=place)) + "synchronous_standby_names = ''\n"
     (data / "postgresql.conf").write_text(text)
-    (data / "pg_hba.conf").write_text(render_access())
+    write_access(data)
     own(data, account)
     lines: list[str] = []
     server = Server.start(binaries.path("postgres"), data, account, lines.append)
