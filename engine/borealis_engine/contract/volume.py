@@ -79,7 +79,7 @@ class VolumeConfig:
     @classmethod
     @lru_cache(maxsize=16)
     def from_json(cls, text: str) -> "VolumeConfig":
-        """Parse `to_json`; KeyError, TypeError or ValueError on anything else."""
+        """Parse `to_json`; KeyError, TypeError or ValueError on anything else. See `malformation` before using it."""
         raw: dict[str, Any] = json.loads(text)
         uid, joining = raw["clusterUid"], raw.get("joining")
         return cls(
@@ -90,6 +90,29 @@ class VolumeConfig:
             members=tuple(_parse_member(member) for member in raw["members"]),
             joining=Joining(member=_parse_member(joining), replaces=MemberId(joining["replaces"])) if joining else None,
         )
+
+
+def malformation(config: VolumeConfig) -> str:
+    """Say what in a configuration cannot be, whoever sent it; empty if nothing is wrong."""
+    ids, names = [m.id for m in config.everyone], [m.name for m in config.everyone]
+    joining, sealed = config.joining, config.generation > 0
+    words = [(m.id, 16) for m in config.everyone] + [(m.name, 253) for m in config.everyone]
+    addresses = [(f"-{m.address}", 80) for m in config.everyone]
+    faults = {
+        "clusterUid is missing, or generation or revision is negative": not config.cluster_uid
+        or min(config.generation, config.revision) < 0,
+        f"generation {config.generation} and sealed={config.sealed} do not fit": config.sealed != sealed,
+        f"members has {len(config.members)} entries, not {MEMBERS}": len(config.members) != MEMBERS,
+        "two members have the same id or name": len({*ids}) != len(ids) or len({*names}) != len(names),
+        "a member's id, name or address is none": not all(_is_word(*word) for word in words + addresses),
+        "who is joining replaces no member": joining is not None
+        and not (sealed and joining.replaces in ids[: len(config.members)]),
+    }
+    return next((fault for fault, found in faults.items() if found), "")
+
+
+def _is_word(text: str, longest: int) -> bool:
+    return 0 < len(text) <= longest and text.isascii() and text.isprintable() and " " not in text
 
 
 def _render_member(member: Member) -> dict[str, str]:

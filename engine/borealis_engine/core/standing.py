@@ -1,12 +1,18 @@
 """What the configuration makes of somebody, and how a newer one travels: nobody needs the Kubernetes API to learn it.
 
 A message of another generation is refused with the whole configuration; the one who knows the older of the two adopts
-the other. A member that the configuration does not name any more is retired: it takes part in nothing.
+the other, if it is well-formed and a possible successor, or two peers say the same (018). A member that the
+configuration does not name any more is retired: it takes part in nothing.
 """
 
-from borealis_engine.contract.volume import MemberId, VolumeConfig
+from typing import Final, TypeAlias
+
+from borealis_engine.contract.volume import Member, MemberId, VolumeConfig, malformation
 from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.messages import Reason, Refused
+
+WITNESSES: Final = 2  # who must say the same before it is believed although it does not follow
+Who: TypeAlias = tuple[tuple[str, str, str], ...]
 
 
 def is_retired(config: VolumeConfig, member: MemberId) -> bool:
@@ -42,8 +48,43 @@ def told(refused: Refused) -> VolumeConfig | None:
 
 
 def is_news(offered: VolumeConfig, known: VolumeConfig) -> bool:
-    """Whether a configuration is of the same volume, and newer than the one that is known."""
-    return offered.cluster_uid == known.cluster_uid and offered.version > known.version
+    """Whether a configuration is of the same volume, newer than the one that is known, and well-formed."""
+    newer = offered.cluster_uid == known.cluster_uid and offered.version > known.version
+    return newer and not malformation(offered)
+
+
+def _who(members: tuple[Member, ...]) -> Who:
+    return tuple((member.id, member.name, member.zone) for member in members)
+
+
+def is_next(offered: VolumeConfig, known: VolumeConfig) -> bool:
+    """Whether the known configuration may be followed by this one at once: another address book, or the next step."""
+    before, after = _who(known.members), _who(offered.members)
+    joins, joined = known.joining, offered.joining
+    if offered.generation == known.generation:
+        return (after, joined and _who((joined.member,))) == (before, joins and _who((joins.member,)))
+    if offered.generation != known.generation + 1 or not offered.sealed:
+        return False
+    if joins is None:
+        return after == before and (joined is not None) == known.sealed
+    swapped = tuple(joins.member if member.id == joins.replaces else member for member in known.members)
+    return joined is None and after in (before, _who(swapped))
+
+
+class Hearsay:
+    """What peers say of the configuration: one may be mistaken, so one alone is believed only the next step."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, VolumeConfig] = {}
+
+    def believe(self, offered: VolumeConfig, known: VolumeConfig, source: str) -> bool:
+        """Whether to adopt what `source` says now: news that may follow, or that another one has said as well."""
+        if not is_news(offered, known):
+            return False
+        self._said[source] = offered
+        mine = (offered.generation, _who(offered.everyone))
+        same = [who for who, said in self._said.items() if (said.generation, _who(said.everyone)) == mine]
+        return is_next(offered, known) or len(same) >= WITNESSES
 
 
 def news(config: VolumeConfig) -> Refused:

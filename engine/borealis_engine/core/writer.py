@@ -41,7 +41,7 @@ from borealis_engine.core.peer import Peer
 from borealis_engine.core.recovery import Recovery, choose_donor
 from borealis_engine.core.reign import Reign
 from borealis_engine.core.slowness import Lateness, Standing
-from borealis_engine.core.standing import is_news, news, told
+from borealis_engine.core.standing import Hearsay, is_news, news, told
 from borealis_engine.core.steady_reign import LentReign, ReignDeeds
 from borealis_engine.core.tail import LogEnd, Scan
 
@@ -78,6 +78,7 @@ class Writer:
         self._resigned = False
         self._ticked = now
         self._lateness = Lateness(since=now)
+        self._hearsay = Hearsay()
 
     # --- what the shell may look at -----------------------------------------------------------------------------
 
@@ -368,7 +369,7 @@ class Writer:
         config = told(refused)
         if config is None or config.cluster_uid != self.config.cluster_uid:
             return
-        if config.version > self.config.version:
+        if self._hearsay.believe(config, self.config, peer.id):
             self._effects.append(ConfigLearned(config=config))
             self.configure(config)
         elif config.generation < self.config.generation:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from borealis_engine.contract import names
-from borealis_engine.contract.volume import VolumeConfig
+from borealis_engine.contract.volume import VolumeConfig, malformation
 
 
 class ConfigInvalid(Exception):
@@ -62,6 +62,8 @@ class Environment:
             config = VolumeConfig.from_json(text)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigInvalid(f"{names.ENV_VOLUME} cannot be read ({error!r}): {remedy}") from error
+        if wrong := malformation(config):
+            raise ConfigInvalid(f"{names.ENV_VOLUME} cannot be ({wrong}): {remedy}")
         uid = self.text(names.ENV_CLUSTER_UID, "give the uid of the DBCluster")
         if config.cluster_uid != uid:
             raise ConfigInvalid(f"{names.ENV_CLUSTER_UID}={uid}, but {names.ENV_VOLUME} is of {config.cluster_uid}")

@@ -86,7 +86,7 @@ async def run(configuration: Configuration, lines: JsonLines) -> int:
     lines.where = lambda: (storage.node.durable.epoch, storage.node.durable.flush)
     surface = Surface(
         status=storage.status,
-        configure=storage.shell.configure,
+        configure=storage.configure,
         ready=lambda: storage.fit,
         healthy=lambda: not storage.renewal.is_set(),  # should this process fail to end, the kubelet ends it
         metrics=storage.meters.registry,

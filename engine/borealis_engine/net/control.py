@@ -25,7 +25,7 @@ from borealis_engine.contract.names import (
     STATUS,
     VOLUME,
 )
-from borealis_engine.contract.volume import VolumeConfig
+from borealis_engine.contract.volume import VolumeConfig, malformation
 from borealis_engine.net.door import HANDSHAKE_S, Drop
 from borealis_engine.net.errors import PeerRejected
 from borealis_engine.net.http import listening
@@ -169,6 +169,8 @@ def _volume(surface: Surface) -> RequestHandler:
             wanted = VolumeConfig.from_json((await request.read()).decode())
         except (KeyError, TypeError, ValueError) as error:
             return web.json_response({"error": f"not a volume configuration: {error!r}"}, status=400)
+        if wrong := malformation(wanted):
+            return web.json_response({"error": f"no possible volume configuration: {wrong}"}, status=400)
         known = surface.configure(wanted)
         status = 200 if known == wanted else 409
         return web.Response(text=known.to_json(), content_type="application/json", status=status)

@@ -12,10 +12,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, assert_never
 
-from borealis_engine.contract.volume import Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Member, MemberId
 from borealis_engine.core.effects import CancelPull, LoadImage, Pull, PullImage
-from borealis_engine.core.messages import ImageData, LogData, Reason
+from borealis_engine.core.messages import ImageData, LogData
 from borealis_engine.core.sourcing import Ask, Sourcing, donors
+from borealis_engine.core.standing import Hearsay, told
 from borealis_engine.net.dial import converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
 from borealis_engine.net.requests import get_image, read_on
@@ -50,6 +51,7 @@ class Intake:
         self._shell = shell
         self._pulls: dict[int, asyncio.Task[None]] = {}
         self._fetching: set[str] = set()
+        self._hearsay = Hearsay()
 
     def take(self, effect: PullImage | LoadImage | Pull | CancelPull) -> None:
         """Begin, go on with, or cancel a transfer."""
@@ -79,7 +81,7 @@ class Intake:
                     await self._write(image, pieces)
                 return True
             except (NetError, ImageUnknown, Exhausted) as error:
-                self._learn(error)
+                self._learn(error, donor)
                 log.warning("image %s did not come: %s", image[:12], error, extra={"peer": donor})
         return False
 
@@ -179,7 +181,7 @@ class Intake:
                     transfer.moved.set()
             failed = False
         except NetError as error:
-            self._learn(error)
+            self._learn(error, donor)
             log.warning("pulling log failed: %s", error, extra={"peer": donor, "lsn": transfer.sourcing.at})
         finally:
             if failed:
@@ -203,7 +205,8 @@ class Intake:
                 return member
         raise Disconnected(f"member {id} is not in the configuration")
 
-    def _learn(self, error: Exception) -> None:
-        """Adopt a higher configuration that a peer refused us with."""
-        if isinstance(error, RequestRefused) and error.refused.reason is Reason.CONFIG and error.refused.config:
-            self._shell.configure(VolumeConfig.from_json(error.refused.config))
+    def _learn(self, error: Exception, donor: MemberId) -> None:
+        """Adopt a higher configuration that a peer refused us with, if it may be believed."""
+        offered = told(error.refused) if isinstance(error, RequestRefused) else None
+        if offered is not None and self._hearsay.believe(offered, self._shell.node.config, donor):
+            self._shell.configure(offered)

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from typing import Protocol
 
 from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
-from borealis_engine.core.messages import Append, Envelope, Feed, ImageData, LogData, Message, Reason, Refused
+from borealis_engine.core.messages import Append, Envelope, Feed, ImageData, LogData, Message, Refused
+from borealis_engine.core.standing import Hearsay, is_news, told
 from borealis_engine.net import requests
 from borealis_engine.net.channel import Channel, Endpoint
 from borealis_engine.net.dial import dial
@@ -46,6 +47,7 @@ class Members:
         self._config = config
         self._listener = listener
         self._endpoint = Endpoint(tls=tls, identity=identity, generation=lambda: self._config.generation)
+        self._hearsay = Hearsay()
         self._lines: dict[MemberId, _Line] = {}
         self._fan: Fan | None = None
 
@@ -67,7 +69,7 @@ class Members:
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Adopt the configuration if it is higher; give the one in force."""
-        if config.cluster_uid == self._config.cluster_uid and config.version > self._config.version:
+        if is_news(config, self._config):
             self._config = config
             if self._lines:
                 self._follow()
@@ -158,17 +160,15 @@ class Members:
                 self._lines[id] = _Line(self, member)
 
     def learn(self, envelope: Envelope) -> None:
-        """Adopt the configuration that comes with a refusal, if it is a higher one."""
+        """Adopt the configuration that comes with a refusal, if it is news and may be believed."""
         message = envelope.message
-        if not isinstance(message, Refused) or message.reason is not Reason.CONFIG or not message.config:
+        if not isinstance(message, Refused):
             return
-        try:
-            offered = VolumeConfig.from_json(message.config)
-        except (KeyError, TypeError, ValueError):
-            return
-        before = self._config
-        if self.configure(offered) is not before and self._listener is not None:
-            self._listener.configured(self._config)
+        offered = told(message)
+        if offered is not None and self._hearsay.believe(offered, self._config, envelope.sender):
+            self.configure(offered)
+            if self._listener is not None:
+                self._listener.configured(self._config)
 
     @property
     def endpoint(self) -> Endpoint:

@@ -41,6 +41,7 @@ from borealis_engine.core.effects import (
 from borealis_engine.core.journal import Logged
 from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
+from borealis_engine.core.standing import is_news
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
 from borealis_engine.net.door import Drop
@@ -205,7 +206,7 @@ class Shell:
 
     def _adopt(self, config: VolumeConfig) -> VolumeConfig:
         known = self.node.config
-        if config.cluster_uid == known.cluster_uid and config.version > known.version:
+        if is_news(config, known):
             if self.store is not None:
                 try:
                     self.store.remember_volume(config.to_json())

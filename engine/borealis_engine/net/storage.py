@@ -10,7 +10,7 @@ from pathlib import Path
 
 from borealis_engine.contract.names import LOG_PORT
 from borealis_engine.contract.status import StorageState, StorageStatus
-from borealis_engine.contract.volume import MemberId, VolumeConfig
+from borealis_engine.contract.volume import MemberId, VolumeConfig, malformation
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.core.node import Node
 from borealis_engine.net.background import PACE, Pace
@@ -23,7 +23,7 @@ from borealis_engine.net.shell import Shell
 from borealis_engine.net.tls import Tls
 from borealis_engine.store.disk import RealDisk
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, DiskFull, DiskLost, Exhausted
-from borealis_engine.store.member import Store, open_store
+from borealis_engine.store.member import VOLUME, Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,20 @@ class StorageNode:
         self._disk = RealDisk(settings.data)
         self.renewal = asyncio.Event()  # set when the process should end, and open the disk anew in the next one
         self.meters = Meters()
+        self._forgetful: Store | None = None  # whole but for the configuration, which the operator has to tell anew
         store, unfit = self._open()
-        config = newest(settings.config, store.recall_volume() if store else "")
+        config = settings.config
+        if store is not None:
+            try:
+                config = recall(store, config)
+            except DiskCorrupt as error:
+                unfit = f"{error}: it takes part in nothing until the operator has told it the configuration"
+                store, self._forgetful = None, store
         clock = StallFreeClock()
         node = Node(
             member=settings.member,
             config=config,
-            durable=store.journal.state if store else EMPTY,
+            durable=held.journal.state if (held := store or self._forgetful) else EMPTY,
             images=store.images.extents if store else {},
             lease=settings.lease_s,
             now=clock.now(),
@@ -111,6 +118,18 @@ class StorageNode:
     def _try_to_open(self) -> None:
         self._open_store(allow_format=False).journal.close()
 
+    def configure(self, config: VolumeConfig) -> VolumeConfig:
+        """Adopt what the operator says, durably; give the configuration in force."""
+        if self._forgetful is None:
+            return self.shell.configure(config)
+        given = self._settings.config
+        if config.cluster_uid != given.cluster_uid or config.version < given.version or malformation(config):
+            return given
+        self._forgetful.remember_volume(config.to_json())
+        log.info("keeping the configuration that the operator told, and beginning anew with it")
+        self.renewal.set()
+        return config
+
     @property
     def fit(self) -> bool:
         """Tell whether the node takes part."""
@@ -141,8 +160,8 @@ class StorageNode:
             durable_lsn=node.readable,
             log_start=durable.start,
             has_image=node.has_image,
-            generation=node.config.generation,
-            revision=node.config.revision,
+            generation=0 if self._forgetful else node.config.generation,
+            revision=0 if self._forgetful else node.config.revision,
             bytes_used=store.bytes_used if store else 0,
             bytes_free=store.disk.free() if store else 0,
             scrubbed_at=healing.scrubbed_at if healing else 0.0,
@@ -202,10 +221,21 @@ class StorageNode:
             await asyncio.sleep(WATCH_S)
 
 
-def newest(given: VolumeConfig, remembered: str) -> VolumeConfig:
-    """Choose between the configuration that the pod was made with and the one on its disk."""
-    if remembered:
-        kept = VolumeConfig.from_json(remembered)
-        if kept.cluster_uid == given.cluster_uid and kept.version > given.version:
-            return kept
-    return given
+def recall(store: Store, given: VolumeConfig) -> VolumeConfig:
+    """Give the configuration on the disk, or the one that the pod was made with if that is newer.
+
+    DiskCorrupt if the disk had one that cannot be believed: the one given may be older than what this member acted by.
+    """
+    text = store.recall_volume()
+    if not text:
+        if store.journal.state != EMPTY:
+            raise DiskCorrupt(f"{VOLUME} is missing")
+        store.remember_volume(given.to_json())
+        return given
+    try:
+        kept = VolumeConfig.from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DiskCorrupt(f"{VOLUME} is unreadable: {error!r}") from error
+    if wrong := malformation(kept):
+        raise DiskCorrupt(f"{VOLUME} cannot be: {wrong}")
+    return kept if kept.cluster_uid == given.cluster_uid and kept.version > given.version else given

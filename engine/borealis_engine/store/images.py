@@ -66,7 +66,7 @@ class Images:
 
     def pieces(self, image: str) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of the whole blob; ImageUnknown if it is not here, DiskCorrupt at its end if damaged."""
-        with damage(image):
+        with damage(f"image {image}"):
             file = self._open(image)
             try:
                 yield from checked_pieces(file, image)
@@ -75,7 +75,7 @@ class Images:
 
     def log(self, image: str, start: Lsn, upto: Lsn) -> bytes:
         """Give the log bytes [start, upto) that came with a blob; ImageUnknown if they did not."""
-        with damage(image):
+        with damage(f"image {image}"):
             for _ in self.pieces(image):
                 pass  # the digest is of the whole: no part of it is believed before
             file = self._open(image)
@@ -102,7 +102,7 @@ class Images:
         return self._disk.open(f"{FOLDER}/{image}")
 
     def _read_head(self, image: str) -> ImageHead:
-        with damage(image):
+        with damage(f"image {image}"):
             file = self._disk.open(f"{FOLDER}/{image}")
             try:
                 head = read_head(file, image)
@@ -169,15 +169,15 @@ class Upload:
 
 
 @contextmanager
-def damage(image: str) -> Iterator[None]:
+def damage(what: str) -> Iterator[None]:
     """Map what a medium says of bytes that it has lost to DiskCorrupt, other OSError to DiskFailed."""
-    with disk_errors(f"image {image}"):
+    with disk_errors(what):
         try:
             yield
         except OSError as error:
             if error.errno not in LOST:
                 raise
-            raise DiskCorrupt(f"image {image} cannot be read: {error.strerror}") from error
+            raise DiskCorrupt(f"{what} cannot be read: {error.strerror}") from error
 
 
 def read_head(file: File, image: str) -> ImageHead:

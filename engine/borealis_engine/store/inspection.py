@@ -18,7 +18,7 @@ from borealis_engine.store.disk import Disk, File
 from borealis_engine.store.errors import DiskCorrupt, DiskUnreadable
 from borealis_engine.store.frames import Frame, batches, find_later, scan
 from borealis_engine.store.journal_file import JournalFile, file_name, open_file
-from borealis_engine.store.member import FORMAT, IDENTITY, VOLUME, Identity, read_identity, read_volume
+from borealis_engine.store.member import FORMAT, IDENTITY, UNCHECKED, VOLUME, Identity, read_identity, read_volume
 from borealis_engine.store.records import LOGGED
 from borealis_engine.store.recovery import Found, admit, is_torn, replay
 
@@ -29,7 +29,7 @@ LEAVE = (
 FETCH_IMAGE = (
     "a node that runs fetches this image anew from another member by itself (the name is the digest of its bytes)"
 )
-COPY_VOLUME = "the node cannot start: copy this file from another member of the cluster, it is the same for all"
+COPY_VOLUME = "the node takes part in nothing until the operator has told it the configuration, as it does at once"
 GIVE = "give the directory that BOREALIS_DATA_DIR of a storage node names, or a whole copy of it"
 NOTHING = "nothing to do"
 UNFORMATTED = (
@@ -112,7 +112,7 @@ def inspect_disk(disk: Disk, *, digests: bool) -> Report:
     if fault:
         pristine = IDENTITY not in disk.list("") and journal.state == EMPTY and not findings
         findings.insert(0, _normal(IDENTITY, UNFORMATTED) if pristine else _damage(IDENTITY, fault))
-    volume = _volume(disk, findings)
+    volume = _volume(disk, findings, identity)
     return Report(
         identity=identity,
         volume=volume,
@@ -134,7 +134,7 @@ def _identity(disk: Disk, names: Sequence[str]) -> tuple[Identity, str]:
         identity = read_identity(disk)
     except DiskCorrupt as error:
         return Identity(format=FORMAT, member=_member(disk, names), cluster_uid=""), str(error)
-    if identity.format != FORMAT:
+    if identity.format not in (FORMAT, UNCHECKED):
         raise DiskUnreadable(
             f"it has format {identity.format}, and this release knows {FORMAT}; use the release that wrote it"
         )
@@ -152,11 +152,11 @@ def _member(disk: Disk, names: Sequence[str]) -> str:
     return ""
 
 
-def _volume(disk: Disk, findings: list[Finding]) -> VolumeConfig | None:
+def _volume(disk: Disk, findings: list[Finding], identity: Identity) -> VolumeConfig | None:
     try:
-        text = read_volume(disk)
+        text = read_volume(disk, unchecked=identity.format == UNCHECKED)
         return VolumeConfig.from_json(text) if text else None
-    except (KeyError, TypeError, ValueError) as error:
+    except (DiskCorrupt, KeyError, TypeError, ValueError) as error:
         findings.append(_damage(VOLUME, f"unreadable: {error!r}", remedy=COPY_VOLUME))
         return None
 

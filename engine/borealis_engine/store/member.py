@@ -6,7 +6,7 @@ it does not remember, and must count for nothing.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.store import images, journal_file
@@ -14,13 +14,13 @@ from borealis_engine.store.disk import Disk
 from borealis_engine.store.errors import DiskCorrupt, DiskForeign, DiskLost, disk_errors
 from borealis_engine.store.images import Images
 from borealis_engine.store.journal import Journal, Sizes
+from borealis_engine.store.notes import read_note, write_note
 from borealis_engine.store.recovery import DEFAULT_SIZES, create_journal, open_journal
 
-FORMAT = 1
+FORMAT = 2
+UNCHECKED = 1  # the format whose small files have no checksum: they are written anew when such a disk is opened
 IDENTITY = "identity.json"
 VOLUME = "volume.json"
-_MAX_IDENTITY = 4096
-_MAX_VOLUME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,14 @@ class Store:
         return self.journal.bytes_used + self.images.bytes_used
 
     def recall_volume(self) -> str:
-        """Give the volume's configuration as last remembered; empty if none ever was."""
+        """Give the volume's configuration as last remembered; empty if none ever was, DiskCorrupt if it is damaged."""
         with disk_errors("reading the volume's configuration"):
             return read_volume(self.disk)
 
     def remember_volume(self, text: str) -> None:
         """Keep the volume's configuration durably, so that a restart does not fall back behind it."""
         with disk_errors("keeping the volume's configuration"):
-            _replace(self.disk, VOLUME, text)
+            write_note(self.disk, VOLUME, text)
 
 
 def open_store(disk: Disk, *, member: str, cluster_uid: str, allow_format: bool, sizes: Sizes = DEFAULT_SIZES) -> Store:
@@ -86,25 +86,21 @@ def _format(disk: Disk, *, member: str, cluster_uid: str) -> None:
             raise DiskCorrupt(f"{IDENTITY} is missing, but the journal holds records")
     else:
         create_journal(disk, member=member)
-    text = json.dumps({"format": FORMAT, "member": member, "clusterUid": cluster_uid}) + "\n"
-    _replace(disk, IDENTITY, text)
+    _sign(disk, member=member, cluster_uid=cluster_uid)
 
 
-def _replace(disk: Disk, name: str, text: str) -> None:
-    """Write a small file whole or not at all, durably."""
-    file = disk.create(f"{name}.new")
-    try:
-        file.write((text.encode(),), 0)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(f"{name}.new", name)
-    disk.sync_directory("")
+def _sign(disk: Disk, *, member: str, cluster_uid: str) -> None:
+    write_note(disk, IDENTITY, json.dumps({"format": FORMAT, "member": member, "clusterUid": cluster_uid}))
 
 
 def _check_identity(disk: Disk, *, member: str, cluster_uid: str) -> None:
     found = read_identity(disk)
-    if found != Identity(format=FORMAT, member=member, cluster_uid=cluster_uid):
+    mine = Identity(format=FORMAT, member=member, cluster_uid=cluster_uid)
+    if found == replace(mine, format=UNCHECKED):
+        if text := read_volume(disk, unchecked=True):
+            write_note(disk, VOLUME, text)
+        _sign(disk, member=member, cluster_uid=cluster_uid)
+    elif found != mine:
         raise DiskForeign(
             f"the disk belongs to member {found.member} of cluster {found.cluster_uid} (format {found.format}),"
             f" not to member {member} of cluster {cluster_uid} (format {FORMAT})"
@@ -112,23 +108,17 @@ def _check_identity(disk: Disk, *, member: str, cluster_uid: str) -> None:
 
 
 def read_identity(disk: Disk) -> Identity:
-    """Read the identity file; DiskCorrupt if it says nothing, FileNotFoundError if there is none."""
-    file = disk.open(IDENTITY)
+    """Read the identity file; DiskCorrupt if it says nothing, or is missing."""
     try:
-        raw = json.loads(file.read(_MAX_IDENTITY, 0))
-        return Identity(format=raw["format"], member=raw["member"], cluster_uid=raw["clusterUid"])
+        raw = json.loads(read_note(disk, IDENTITY, unchecked=True))
+        found = Identity(format=raw["format"], member=raw["member"], cluster_uid=raw["clusterUid"])
     except (KeyError, TypeError, ValueError) as error:
         raise DiskCorrupt(f"{IDENTITY} is unreadable: {error!r}") from error
-    finally:
-        file.close()
+    if found.format == FORMAT:
+        read_note(disk, IDENTITY)  # which has a checksum since that format
+    return found
 
 
-def read_volume(disk: Disk) -> str:
-    """Give the volume's configuration as last remembered; empty if none ever was."""
-    if VOLUME not in disk.list(""):
-        return ""
-    file = disk.open(VOLUME)
-    try:
-        return file.read(_MAX_VOLUME, 0).decode()
-    finally:
-        file.close()
+def read_volume(disk: Disk, *, unchecked: bool = False) -> str:
+    """Give the volume's configuration as last remembered; empty if none ever was, DiskCorrupt if it is damaged."""
+    return read_note(disk, VOLUME, unchecked=unchecked).strip() if VOLUME in disk.list("") else ""

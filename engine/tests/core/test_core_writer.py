@@ -378,7 +378,7 @@ def test_a_stranger_at_a_members_address_is_left() -> None:
 
 def test_a_newer_configuration_is_learnt_from_a_refusal() -> None:
     harness = Harness()
-    newer = VolumeConfig(cluster_uid="u", generation=Generation(2), revision=1, sealed=True, members=CONFIG.members)
+    newer = VolumeConfig(cluster_uid="u", generation=Generation(1), revision=2, sealed=True, members=CONFIG.members)
     refused = m.Refused(
         reason=m.Reason.CONFIG, promised=Epoch(0), generation=Generation(2), config=newer.to_json(), message=""
     )

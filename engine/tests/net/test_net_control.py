@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState, StorageStatus
-from borealis_engine.contract.volume import Generation, VolumeConfig
+from borealis_engine.contract.volume import Generation, Member, MemberId, VolumeConfig
 from borealis_engine.net.control import Changes, Reply, Surface, serve_control, serve_probes
 from borealis_engine.net.errors import PeerRejected, TlsInvalid
 from borealis_engine.net.testing import make_certificates
@@ -20,6 +20,7 @@ from borealis_engine.net.testing.authority import SERVER
 from borealis_engine.net.tls import load_tls
 
 CLUSTER = "uid-1"
+SIX = tuple(Member(id=MemberId(f"m{n}"), name=f"n{n}", zone="a") for n in range(6))
 DEADLINE_S = 10.0
 
 
@@ -63,7 +64,7 @@ class Pod:
 async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
     folders = make_certificates(tmp_path / "own", cluster_uid=CLUSTER)
     make_certificates(tmp_path / "foreign", cluster_uid="uid-2")
-    config = VolumeConfig(cluster_uid=CLUSTER, generation=Generation(1), revision=1, sealed=True, members=())
+    config = VolumeConfig(cluster_uid=CLUSTER, generation=Generation(1), revision=1, sealed=True, members=SIX)
     host = f"127.{200 + secrets.randbelow(50)}.{secrets.randbelow(256)}.9"
     pod = Pod(host=host, folders=folders, foreign=tmp_path / "foreign", config=config)
     surface = Surface(
@@ -141,6 +142,9 @@ async def test_the_higher_configuration_is_kept(pod: Pod) -> None:
     status, text = await pod.call("PUT", names.VOLUME, names.ROLE_OPERATOR, body=older.to_json())
     assert (status, VolumeConfig.from_json(text)) == (409, newer)
     assert (await pod.call("PUT", names.VOLUME, names.ROLE_OPERATOR, body="[]"))[0] == 400
+    five = replace(newer, revision=9, members=SIX[:5])
+    status, text = await pod.call("PUT", names.VOLUME, names.ROLE_OPERATOR, body=five.to_json())
+    assert (status, "members has 5 entries" in text) == (400, True)
 
 
 async def test_events_come_at_once_on_change_and_at_least_each_heartbeat(pod: Pod) -> None:

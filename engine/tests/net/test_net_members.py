@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from borealis_engine.contract.names import ROLE_INSTANCE
-from borealis_engine.contract.volume import Epoch, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Joining, Member, MemberId, VolumeConfig
 from borealis_engine.core.messages import Canvass, Consent, Envelope
 from borealis_engine.net.channel import Channel
 from borealis_engine.net.members import Members
@@ -112,7 +112,8 @@ async def test_a_connection_that_comes_too_late_does_not_replace_the_newer_one(
 
 async def test_a_newer_configuration_comes_with_the_refusal(site: Site, members: Members, heard: Heard) -> None:
     assert await heard.event() == "connected"
-    newer = replace(site.config, generation=site.config.generation + 1)
+    joining = Joining(member=Member(id=MemberId("f" * 16), name="n6", zone="a"), replaces=site.config.members[5].id)
+    newer = replace(site.config, generation=site.config.generation + 1, joining=joining)
     site.shell.configure(newer)
     members.send(MEMBER, Canvass(epoch=Epoch(2), owner="candidate"))
     await heard.message()

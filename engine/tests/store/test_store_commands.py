@@ -119,7 +119,7 @@ def test_inspect_gives_one_json_object(tmp_path: Path) -> None:
     state, (status, out, _) = made(tmp_path), run("inspect", "--json", tmp_path)
     told = json.loads(out)
     assert status == 0
-    assert (told["member"], told["clusterUid"], told["format"], told["volume"]["generation"]) == (MEMBER, CLUSTER, 1, 4)
+    assert (told["member"], told["clusterUid"], told["format"], told["volume"]["generation"]) == (MEMBER, CLUSTER, 2, 4)
     assert told["promised"] == {"epoch": state.promised, "owner": state.owner, "resigned": state.resigned}
     assert (told["first"], told["flush"]) == (format_lsn(state.start), format_lsn(state.flush))
     assert told["durable"] == {"epoch": state.committed_epoch, "lsn": format_lsn(state.committed)}

@@ -233,8 +233,8 @@ def test_an_unreadable_configuration_is_damage() -> None:
 def test_another_format_is_refused() -> None:
     disk = FakeDisk()
     filled(disk)
-    disk.create("identity.json").write((b'{"format": 2, "member": "m", "clusterUid": "c"}',), 0)
-    with pytest.raises(DiskUnreadable, match="format 2"):
+    disk.create("identity.json").write((b'{"format": 3, "member": "m", "clusterUid": "c"}',), 0)
+    with pytest.raises(DiskUnreadable, match="format 3"):
         look(disk)
 
 

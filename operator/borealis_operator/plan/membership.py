@@ -26,7 +26,7 @@ from borealis_operator.plan.healing import (
     decide_replacement,
 )
 from borealis_operator.plan.placement import is_stand_in
-from borealis_operator.plan.volume import member_id
+from borealis_operator.plan.volume import member_id, tell_later
 from borealis_operator.render.pods import render_pvc
 
 
@@ -69,12 +69,8 @@ def is_adopted(facts: Facts, config: VolumeConfig) -> bool:
 
 
 def _not_adopted(facts: Facts, config: VolumeConfig) -> str:
-    later = [s.generation for p in facts.storage_pods if (s := p.storage_status) and s.generation > config.generation]
-    if later:
-        return (
-            f"storage nodes know of configuration {max(later)} and the ConfigMap has {config.generation}: it was put "
-            "back from a backup that is too old, so nobody is replaced"
-        )
+    if later := tell_later(config, facts.pods):
+        return later
     return f"four storage nodes must first take configuration {config.generation} over"
 
 

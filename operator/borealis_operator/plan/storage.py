@@ -13,6 +13,7 @@ from borealis_operator.plan.copies import Copy, Fate, all_copies, good_states, n
 from borealis_operator.plan.facts import Facts
 from borealis_operator.plan.healing import Begin, Stay, is_due
 from borealis_operator.plan.membership import decide
+from borealis_operator.plan.volume import tell_later
 from borealis_operator.render.objects import rfc3339
 
 REPLACEMENT: Final = "StorageReplacement"
@@ -37,6 +38,8 @@ def storage_condition(facts: Facts) -> Condition:
             f"{_more(WRITE_QUORUM - count)} back"
         )
     message += f": {ailing}" if ailing else ""
+    if later := tell_later(facts.volume.config, facts.pods):
+        return condition("StorageHealthy", False, "ConfigurationUnknown", f"{message}; {later}")
     if count == MEMBERS:
         slow = any(c.slow for c in copies)
         return condition("StorageHealthy", True, "SomeSlow" if slow else "AllCurrent", message)

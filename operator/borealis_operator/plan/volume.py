@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from borealis_engine.contract.names import LOG_PORT
 from borealis_engine.contract.status import StorageState
-from borealis_engine.contract.volume import MEMBERS, Generation, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import MEMBERS, WRITE_QUORUM, Generation, Member, MemberId, VolumeConfig
 
 from borealis_operator.api.names import storage_name
 from borealis_operator.plan.facts import Node, Pod
@@ -43,7 +43,46 @@ def advance_config(config: VolumeConfig, pods: Sequence[Pod]) -> VolumeConfig:
     book = _with_addresses(config, pods)
     if not config.sealed:
         return replace(book, sealed=True, generation=Generation(1), revision=1) if _formatted(config, pods) else config
-    return config if book == config else replace(book, revision=config.revision + 1)
+    seen = known_versions(pods)
+    revision = max([config.revision, *(r for g, r in seen.values() if g == config.generation)])
+    if (later := later_generations(config, pods)) and is_kept(config, pods):
+        return replace(book, generation=Generation(max(later.values()) + 1), revision=revision + 1)
+    return config if book == config and revision == config.revision else replace(book, revision=revision + 1)
+
+
+def known_versions(pods: Sequence[Pod]) -> dict[str, tuple[int, int]]:
+    """Give which configuration each pod that answers says that it knows, as (generation, revision)."""
+    said = {p.name: p.instance_status or p.storage_status for p in pods}
+    return {name: (s.generation, s.revision) for name, s in said.items() if s}
+
+
+def later_generations(config: VolumeConfig, pods: Sequence[Pod]) -> dict[str, int]:
+    """Give who knows a later generation than the ConfigMap has: it was put back from a backup, or they are damaged."""
+    return {name: g for name, (g, _) in known_versions(pods).items() if g > config.generation}
+
+
+def is_kept(config: VolumeConfig, pods: Sequence[Pod]) -> bool:
+    """Whether four members live by exactly this generation: then no later one decided anything, and none ever will.
+
+    Members never go back, and a later generation needs four of these six. So it may be passed over by a higher number.
+    """
+    said = known_versions(pods)
+    return sum(said.get(m.name, (0, 0))[0] == config.generation for m in config.members) >= WRITE_QUORUM
+
+
+def tell_later(config: VolumeConfig, pods: Sequence[Pod]) -> str:
+    """Say who knows a configuration that the ConfigMap does not, and the remedy; empty if nobody does."""
+    later = later_generations(config, pods)
+    if not later:
+        return ""
+    who = ", ".join(f"{name} knows configuration {g}" for name, g in sorted(later.items()))
+    told = f"{who}, and the ConfigMap has {config.generation}"
+    if is_kept(config, pods):
+        return f"{told}: four storage nodes live by it, so it is written anew as {max(later.values()) + 1}"
+    return (
+        f"{told}: it was put back from a backup that is too old, so nobody is replaced and no address is told; put the "
+        "first line of volume.json on those storage nodes' disks (borealis-storage inspect shows it) into the ConfigMap"
+    )
 
 
 def _with_addresses(config: VolumeConfig, pods: Sequence[Pod]) -> VolumeConfig:
