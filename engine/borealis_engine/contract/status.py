@@ -28,6 +28,7 @@ class StorageState(StrEnum):
     CATCHING_UP = "catching-up"
     CURRENT = "current"
     DISK_LOST = "disk-lost"  # empty disk although this member was formatted before: counts for nothing
+    DISK_IN_USE = "disk-in-use"  # another process holds the disk: takes part in nothing until that one has ended
     FAILED = "failed"  # failed write, fsync, CRC, or full: acks nothing
     RETIRED = "retired"  # another member has taken its place: counts for nothing, and its disk may go
 

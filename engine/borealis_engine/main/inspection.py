@@ -20,8 +20,8 @@ PROGRESS_S: Final = 2.0  # seconds of silence before and between lines of progre
 WHOLE, DAMAGED, UNREADABLE = 0, 1, 2  # exit statuses
 
 NOTES: Final = f"""\
-Files are opened for reading only, and nothing is made, locked, repaired or cut. A storage node takes no lock; it may
-run meanwhile, and what it appends meanwhile may be left out. Take copies while it is stopped, or from a snapshot of its
+Files are opened for reading only, and nothing is made, locked, repaired or cut. A storage node may hold the lock of its
+disk and run meanwhile; what it appends then may be left out. Take copies while it is stopped, or from a snapshot of its
 disk: a copy made file by file while it appends may look damaged. A whole last batch that is missing or broken cannot be
 told from one that was never written.
 

@@ -18,9 +18,11 @@ from borealis_engine.main.logs import JsonLines, log_as_json
 from borealis_engine.net.control import Changes, Surface, serve_control, serve_probes
 from borealis_engine.net.door import raise_descriptor_limit
 from borealis_engine.net.errors import TlsInvalid
+from borealis_engine.net.standby import Standby
 from borealis_engine.net.storage import StorageNode, StorageSettings
 from borealis_engine.net.tls import Tls, load_tls
 from borealis_engine.store.errors import StoreError
+from borealis_engine.store.lock import DiskLock
 
 log = logging.getLogger("borealis-storage")
 
@@ -82,6 +84,9 @@ async def run(configuration: Configuration, lines: JsonLines) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
+    lock = DiskLock(configuration.storage.data)  # held until the process ends
+    if not await Standby(configuration.storage, lock).wait(stop, configuration.tls):
+        return 0
     storage, changes = StorageNode(configuration.storage, configuration.tls), Changes()
     lines.where = lambda: (storage.node.durable.epoch, storage.node.durable.flush)
     surface = Surface(
