@@ -19,7 +19,7 @@ RECORD_MB = 700
 SMALL_MB, LARGE_MB = 400, 1600
 CAUGHT_UP_S = 180
 RESUMED_S = 120
-PEAK = r"sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' /proc/1/status"
+PEAK = r"sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/1/status"
 CANCELLED = ("53100", "57014", "57P01", "25006")  # disk full, cancelled, terminated, read-only
 
 

@@ -118,6 +118,8 @@ def _run(place: Path, binaries: Binaries, suites: Suites) -> tuple[int, int]:
         local.until(lambda: local.healthy(READERS), "the cluster is not whole after the suites")
         if local.status()["epoch"] != epoch:
             say(f"the writer changed: epoch {epoch} at first, {local.status()['epoch']} at last")
+            for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
+                say(f"--- {log.parent.name}\n{log.read_text(errors='replace')[-20_000:]}")
             found.append((0, 1))
     finally:
         local.borealis("local", "down", "--purge")
