@@ -166,6 +166,9 @@ async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
         writer = await take_first_place(door, place)  # ends it
     await promote(attached, Epoch(2), found.end)
     writer.release()
+    async with asyncio.timeout(DEADLINE_S):
+        while dict(await senders(door, 1)) != {writer.backend: "sync"}:  # once it has reported a position
+            await asyncio.sleep(0.02)
     with stranger(attached, folder / "late"):
         states = dict(await senders(door, 2))
         assert states.pop(writer.backend) == "sync"
