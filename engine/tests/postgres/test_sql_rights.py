@@ -167,7 +167,7 @@ async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
     await promote(attached, Epoch(2), found.end)
     writer.release()
     async with asyncio.timeout(DEADLINE_S):
-        while dict(await senders(door, 1)) != {writer.backend: "sync"}:  # once it has reported a position
+        while dict(await senders(door, 1)) != {writer.backend: "sync"}:  # noqa: ASYNC110 (it must report a position)
             await asyncio.sleep(0.02)
     with stranger(attached, folder / "late"):
         states = dict(await senders(door, 2))
