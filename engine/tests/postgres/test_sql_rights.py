@@ -107,16 +107,19 @@ async def test_no_alter_system_changes_what_durability_rests_on(attach: Callable
 
 
 class Sink:
-    """A reign over MemoryVolume whose D stands still."""
+    """A reign over MemoryVolume whose D stands still until there is a `writer` to tell it to."""
 
     def __init__(self, volume: MemoryVolume) -> None:
         self.volume, self.room = volume, 1 << 20
+        self.writer: LogWriter | None = None
 
     def reclaim(self) -> None:
         """Nothing is lent."""
 
     def offer(self, lsn: Lsn, data: bytes) -> None:
-        self.volume.append(data, durable=False)
+        self.volume.append(data, durable=self.writer is not None)
+        if self.writer is not None:
+            self.writer.durable(self.volume.end)
 
 
 @contextmanager
@@ -176,6 +179,7 @@ async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
         commit = asyncio.create_task(prove_writable(attached, Epoch(2)))
         await asyncio.wait({commit}, timeout=1.0)
         assert not commit.done()
+        sink.writer = writer  # what has not come yet is durable once it does
         writer.durable(volume.end)
         await asyncio.wait_for(commit, DEADLINE_S)
     writer.close()
