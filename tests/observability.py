@@ -8,6 +8,7 @@ from borealis_engine.contract.status import InstanceStatus, Role, StorageState, 
 from borealis_engine.net.meters import Meters
 from borealis_engine.postgres.metrics import make_registry
 from borealis_engine.postgres.tally import Tally
+from borealis_operator.observe import belief
 from borealis_operator.reconcile import metrics
 from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import Metric
@@ -27,6 +28,7 @@ class Known:
 def known() -> Mapping[str, Known]:
     """Give every metric of ours by its name; a counter's is that of its samples."""
     metrics.ACTIONS.labels("Create")
+    belief.DISBELIEVED.labels(belief.IDENTITY)
     status = InstanceStatus(name="i", role=Role.READER, lag_seconds=0.0)
     meters = Meters()
     meters.watch(lambda: StorageStatus(name="s", member="m", state=StorageState.CURRENT), lambda: 0.0)
