@@ -13,6 +13,8 @@ from typing import Final
 
 from borealis_engine.postgres.binaries import Binaries
 
+from installcheck import deviations
+
 COMMAND_S: Final = 180.0
 APT: Final = Path("/etc/apt")
 LIBRARIES: Final = ("autoinc.so", "refint.so")  # contrib's, which the suite loads from beside its own
@@ -50,6 +52,7 @@ def fetch(place: Path, binaries: Binaries) -> Suites:
     _run(["dpkg-deb", "-x", str(_one(place, "postgresql-server-dev-*.deb")), str(headers)], place)
     libraries = _libraries(place, source, headers, binaries)
     regress, isolation = (source / suite for suite in SUITES)
+    deviations.write(regress, binaries.major)
     return Suites(regress=regress, isolation=isolation, libraries=libraries, programs=programs)
 
 

@@ -8,6 +8,7 @@ import pytest
 from borealis_engine.postgres.binaries import Binaries
 
 from installcheck import __main__ as installcheck
+from installcheck import deviations
 from installcheck.source import Unavailable, fetch, source_lists
 
 PARAGRAPHS = """\
@@ -77,3 +78,21 @@ def test_the_suites_superuser_owns_the_catalogs_and_borealis_has_its_own(tmp_pat
     assert said[10] == f"alter role {installcheck.ROLE} password 'secret'"
     assert said[11].startswith("create role borealis_admin superuser")
     assert (programs / "psql").resolve() == real / "psql"
+
+
+def test_what_borealis_refuses_is_expected_in_each_place_and_nowhere_else() -> None:
+    made, other = "regress_write_server_files", "CREATE ROLE regress_monitor IN ROLE pg_monitor;"
+    told = f"CREATE ROLE {made} IN ROLE pg_write_server_files;\n{other}\nDROP ROLE {made};\n"
+    lines = deviations.without_ways_out(told).splitlines()
+    assert lines[1:3] == [deviations.REFUSED, other]
+    assert lines[4:] == [f'ERROR:  role "{made}" does not exist']
+
+
+@pytest.mark.parametrize(
+    ("major", "others"), [(15, ["create_role.out", "create_role_1.out"]), (16, ["create_role.out"])]
+)
+def test_from_16_on_the_rule_is_postgresqls_own(tmp_path: Path, major: int, others: list[str]) -> None:
+    (tmp_path / "expected").mkdir()
+    (tmp_path / "expected" / "create_role.out").write_text("DROP ROLE regress_x;\n")
+    deviations.write(tmp_path, major)
+    assert sorted(path.name for path in (tmp_path / "expected").iterdir()) == others
