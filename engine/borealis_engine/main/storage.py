@@ -79,6 +79,18 @@ def read_configuration(environment: Environment) -> Configuration:
 AGAIN = 75  # exit status (EX_TEMPFAIL): start me again, and the disk is opened anew
 
 
+def make_surface(storage: StorageNode) -> Surface:
+    """Give what the node shows; it is not healthy once a fresh process might serve, should this one fail to end."""
+    return Surface(
+        status=storage.status,
+        configure=storage.configure,
+        ready=lambda: storage.fit,
+        healthy=lambda: not storage.renewal.is_set(),
+        metrics=storage.meters.registry,
+        dropped=storage.meters.dropped,
+    )
+
+
 async def run(configuration: Configuration, lines: JsonLines) -> int:
     """Serve until SIGTERM or SIGINT, or until the disk is worth another start; give the exit status."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -89,14 +101,7 @@ async def run(configuration: Configuration, lines: JsonLines) -> int:
         return 0
     storage, changes = StorageNode(configuration.storage, configuration.tls), Changes()
     lines.where = lambda: (storage.node.durable.epoch, storage.node.durable.flush)
-    surface = Surface(
-        status=storage.status,
-        configure=storage.configure,
-        ready=lambda: storage.fit,
-        healthy=lambda: not storage.renewal.is_set(),  # should this process fail to end, the kubelet ends it
-        metrics=storage.meters.registry,
-        dropped=storage.meters.dropped,
-    )
+    surface = make_surface(storage)
     host = configuration.storage.host
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(storage.running(changes))

@@ -35,11 +35,14 @@ def guarded(work: Callable[[], None], failed: Callable[[Exception], None]) -> No
 
 def waiting_for_memory(write: Callable[[], None], spoiled: Callable[[], str]) -> None:
     """Write; want of memory is waited out, and whoever sends waits too, unless a byte may have been written."""
+    told = False
     while True:
         try:
             return write()
         except MemoryError:
             if spoiled():
                 raise
-            log.exception("no memory to write the journal: trying again")
+            if not told:
+                log.exception("no memory to write the journal: trying again")
+            told = True
             time.sleep(WANT_S)

@@ -124,6 +124,13 @@ class Lending:
 
     def finish(self, conn: Conn, stream: WireStream) -> None:
         """What was taken over has an end: durable, or failed with `stream.error`."""
+        try:
+            self._finish(conn, stream)
+        except Exception as surprise:
+            self._shell.fail(surprise)
+            raise
+
+    def _finish(self, conn: Conn, stream: WireStream) -> None:
         shell, error = self._shell, stream.error
         with self.lane:
             handed, self._handed = self._handed, None

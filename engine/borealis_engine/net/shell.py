@@ -12,8 +12,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeAlias, assert_never, cast
 
@@ -44,7 +45,6 @@ from borealis_engine.core.node import Node
 from borealis_engine.core.standing import is_news
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
-from borealis_engine.net.door import Drop
 from borealis_engine.net.filling import Filling
 from borealis_engine.net.guard import at_its_own_cost, guarded, waiting_for_memory
 from borealis_engine.net.intake import Intake
@@ -79,6 +79,7 @@ class Shell:
         self.store = store
         self.clock = clock
         self.meters = meters
+        self.dropped = meters.dropped
         self.endpoint = Endpoint(tls=tls, identity=node.member, generation=lambda: node.config.generation)
         library = native.library()
         self.lending = Lending(self, library) if library is not None else None
@@ -139,7 +140,7 @@ class Shell:
         if append is None or store is None:
             return False
         epoch, number, lsn, durable, beat, data = append
-        with self.lock:
+        with self._whole():
             after = node.steady.extend(conn, epoch, number, lsn, durable, beat, len(data), self.clock.now())
         if after is None:
             return False
@@ -151,7 +152,7 @@ class Shell:
     def extended(self, conn: Conn, stream: Stream, epoch: Epoch, flush: Lsn, beat: int) -> None:
         """Acknowledge what `steady.extend` took and is durable, unless more came meanwhile: then the node says what."""
         node = self.node
-        with self.lock:
+        with self._whole():
             steady, feeding = node.extended(conn), node.feeding
             if steady:
                 stream.send(Ack(epoch, flush, beat, feeding))
@@ -163,7 +164,7 @@ class Shell:
 
     def moved(self, conn: Conn) -> None:
         """D has moved under readers that follow here: what follows from that, in the reader of `conn`."""
-        with self.lock:
+        with self._whole():
             work = self._carry_out()
             self.changed.notify_all()
         self._work_off(work, conn)
@@ -183,21 +184,20 @@ class Shell:
             self.disk_thread.submit(guarded, partial(self._work_off, work), self.fail)
 
     def _step(self, give: Callable[[float], None]) -> list[Work]:
-        """Give the node something and do what follows; what is left is for a thread that may wait.
+        """Give the node something and do what follows; what is left is for a thread that may wait."""
+        with self._whole():
+            give(self.clock.now())
+            return self._carry_out()
 
-        An unexpected error half-way takes the node out of service: nobody knows what it would have said or refused.
-        """
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Hold the lock for a step of the node; an unexpected error half-way takes it out of service."""
         with self.lock:
             try:
-                give(self.clock.now())
-                return self._carry_out()
+                yield
             except Exception as error:
                 self._failed(error)
                 raise
-
-    def dropped(self, reason: Drop) -> None:
-        """A connection was dropped."""
-        self.meters.dropped(reason)
 
     def configure(self, config: VolumeConfig) -> VolumeConfig:
         """Adopt a higher configuration of this cluster, durably; give the one in force."""

@@ -17,6 +17,7 @@ from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState
 from borealis_engine.core.effects import Conn
 from borealis_engine.core.messages import GetImage
+from borealis_engine.main.storage import make_surface
 from borealis_engine.net import control, door, storage
 from borealis_engine.net.dial import converse
 from borealis_engine.net.door import PER_ADDRESS, STRANGERS, Drop, raise_descriptor_limit
@@ -223,13 +224,14 @@ async def test_an_unexpected_error_costs_its_connection_and_is_counted(
     assert counted(site, Drop.FAILED) == 1
 
 
+@pytest.mark.parametrize("step", ["receive", "persisted"])
 async def test_a_step_of_the_node_that_fails_half_way_is_never_acted_on(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def surprise(*given: object) -> None:
         raise ZeroDivisionError("by surprise")
 
-    monkeypatch.setattr(site.node, "receive", surprise)
+    monkeypatch.setattr(site.node, step, surprise)
     async with converse(site.endpoint(), site.member) as conversation:
         with pytest.raises(Disconnected):
             await solicit(conversation, 2)
@@ -270,6 +272,7 @@ async def test_what_a_fresh_process_might_serve_ends_this_one(
             await asyncio.sleep(4 * storage.WATCH_S + 0.2)
             assert not node.renewal.is_set()
         assert node.state is StorageState.FAILED
+        assert make_surface(node).healthy() is not over  # the kubelet's liveness probe
 
 
 async def test_a_disk_that_could_not_be_opened_for_want_of_descriptors_is_tried_again(
