@@ -20,7 +20,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 STRANGERS: Final = 64
-PER_ADDRESS: Final = 16
+PER_ADDRESS: Final = 32  # in local mode all come from one
 PEERS: Final = 256  # connections whose certificate was accepted, at most
 HANDSHAKE_S: Final = 5.0  # for a whole handshake
 RESERVED: Final = 64  # descriptors that no connection takes, or a quarter of a small limit
