@@ -7,6 +7,7 @@ most of them goes for it. The last descriptors of the process are never taken by
 
 import asyncio
 import logging
+import os
 import resource
 import socket
 import threading
@@ -25,7 +26,7 @@ PEERS: Final = 256  # connections whose certificate was accepted, at most
 HANDSHAKE_S: Final = 5.0  # for a whole handshake
 RESERVED: Final = 64  # descriptors that no connection takes, or a quarter of a small limit
 BACKLOG: Final = 64  # connections not accepted yet
-PAUSE_S: Final = 0.1  # after an accept that failed
+PAUSE_S: Final = 0.02  # while descriptors are few, between two looks
 LOG_S: Final = 10.0  # between two lines of log about one reason: strangers write no log
 
 
@@ -117,6 +118,9 @@ class Door:
     def note(self, reason: Drop, what: str) -> None:
         """Count a connection that was dropped, and log it unless that was done for another one just now."""
         self._dropped(reason)
+        self._log(reason, what)
+
+    def _log(self, reason: Drop, what: str) -> None:
         now = time.monotonic()
         if now - self._logged.get(reason, -LOG_S) >= LOG_S:
             self._logged[reason] = now
@@ -125,21 +129,24 @@ class Door:
     # --- in the event loop ---------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
+        if scarce(listener.fileno()):  # who comes waits in the backlog meanwhile
+            if not self._drop(self._oldest(), Drop.DESCRIPTORS):
+                self._log(Drop.DESCRIPTORS, "none is, for few descriptors are left: newcomers wait")
+            self._pause(listener)
+            return
         try:
             sock, address = listener.accept()
         except BlockingIOError:
             return  # the peer was faster to leave
-        except OSError as error:  # no descriptor is left: the oldest stranger gives its own
-            self._drop(self._oldest(), Drop.DESCRIPTORS)
-            log.warning("cannot accept a connection: %s", error)
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(listener)
-            loop.call_later(PAUSE_S, self._resume, listener)
+        except OSError as error:  # the system has no descriptor or memory left
+            self._log(Drop.DESCRIPTORS, str(error))
+            self._pause(listener)
             return
+        self._drop(self._in_the_way_of(str(address[0])), Drop.CROWDED)
         stranger = Stranger(sock, str(address[0]))
-        if not self._let_in(stranger, sock.fileno()):
-            sock.close()
-            return
+        with self._lock:
+            self._strangers[stranger] = None
+        asyncio.get_running_loop().call_later(self._patience_s, self._drop, stranger, Drop.LATE)
         try:
             self._welcome(sock, stranger)
         except Exception as error:  # noqa: BLE001 - no memory, no thread, or the peer has gone: it costs this one alone
@@ -147,20 +154,14 @@ class Door:
             sock.close()
             self.note(Drop.FAILED, f"{type(error).__name__}: {error}")
 
+    def _pause(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(PAUSE_S, self._resume, listener)
+
     def _resume(self, listener: socket.socket) -> None:
         if listener in self._listeners:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-
-    def _let_in(self, stranger: Stranger, descriptor: int) -> bool:
-        """Make room for a newcomer, and see that it does not stay a stranger for long."""
-        self._drop(self._in_the_way_of(stranger.address), Drop.CROWDED)
-        if scarce(descriptor) and not self._drop(self._oldest(), Drop.DESCRIPTORS):
-            self.note(Drop.DESCRIPTORS, "few descriptors are left")
-            return False
-        with self._lock:
-            self._strangers[stranger] = None
-        asyncio.get_running_loop().call_later(self._patience_s, self._drop, stranger, Drop.LATE)
-        return True
 
     def _in_the_way_of(self, address: str) -> Stranger | None:
         """Give who has to go for a newcomer from an address."""
@@ -188,6 +189,11 @@ class Door:
 
 
 def scarce(descriptor: int) -> bool:
-    """Tell whether a descriptor, the lowest that was free, is one of the last."""
+    """Tell whether few descriptors are left: the lowest that is free, which a copy of any gets, is one of the last."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limit != resource.RLIM_INFINITY and descriptor >= limit - min(RESERVED, limit // 4)
+    try:
+        lowest = os.dup(descriptor)
+    except OSError:
+        return True
+    os.close(lowest)
+    return limit != resource.RLIM_INFINITY and lowest >= limit - min(RESERVED, limit // 4)

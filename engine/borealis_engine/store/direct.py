@@ -72,10 +72,12 @@ class Direct:
         write_all(fd, pages[done:], offset + done)
 
     def _reopened(self, fd: int) -> int:
-        """Give another descriptor of the file, past the cache; -1 if the file system has none."""
+        """Give another descriptor of the file, past the cache; -1 if the file system has none, or the process."""
         try:
             return -1 if self._refused else os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                return -1  # this time: nothing was written, and the cache needs no descriptor
             if error.errno not in (errno.EINVAL, errno.ENOENT):  # ENOENT: no /proc here
                 raise
             self._refused = True

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import resource
 import socket
 import ssl
@@ -25,7 +26,7 @@ from borealis_engine.net.errors import Disconnected, RequestRefused
 from borealis_engine.net.stream import Stream
 from borealis_engine.net.testing import StorageNodes, make_certificates
 from borealis_engine.net.testing.driver import WriterDriver
-from borealis_engine.store.disk import Unopened
+from borealis_engine.store.disk import DIRECT_FROM, RealDisk, Unopened
 from borealis_engine.store.testing import FakeDisk
 
 from .test_net_control import Pod, pod
@@ -318,5 +319,27 @@ def test_a_process_takes_all_descriptors_that_it_may(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: taken.append(limits))
     raise_descriptor_limit()
     assert taken == [(4096, 4096)]
-    assert door.scarce(256 - 64)
-    assert not door.scarce(256 - 65)
+
+
+def test_few_descriptors_are_left_from_the_reserve_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as some:
+        for limit, few in ((8, True), (1 << 20, False), (resource.RLIM_INFINITY, False)):
+            monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
+            assert door.scarce(some.fileno()) is few
+    assert door.scarce(-1), "no copy can be had"
+
+
+def test_much_at_once_is_written_without_a_descriptor_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes past the page cache needs one of its own; where none is left, it goes through."""
+    disk = RealDisk(tmp_path)
+    file, data, really = disk.create("file"), os.urandom(DIRECT_FROM + 100), os.open
+
+    def refuse(path: str, *given: int) -> int:
+        if str(path).startswith("/proc/self/fd/"):
+            raise OSError(errno.EMFILE, "too many open files")
+        return really(path, *given)
+
+    monkeypatch.setattr(os, "open", refuse)
+    file.write_through((data,), 0)
+    assert file.read(len(data), 0) == data
+    file.close()
