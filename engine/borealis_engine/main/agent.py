@@ -178,6 +178,7 @@ async def run(configuration: Configuration, lines: JsonLines) -> bool:
     surface = Surface(
         status=lambda: instance.status,
         configure=instance.configure,
+        configuration=lambda: members.config,
         ready=lambda: instance.ready,
         commands=commands(instance),
         metrics=make_registry(lambda: instance.status, instance.tally, lambda: instance.standings),

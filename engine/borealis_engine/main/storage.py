@@ -84,6 +84,7 @@ def make_surface(storage: StorageNode) -> Surface:
     return Surface(
         status=storage.status,
         configure=storage.configure,
+        configuration=lambda: storage.node.config,
         ready=lambda: storage.fit,
         healthy=lambda: not storage.renewal.is_set(),
         metrics=storage.meters.registry,

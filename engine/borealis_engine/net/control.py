@@ -61,6 +61,7 @@ class Surface:
 
     status: Callable[[], Status]
     configure: Callable[[VolumeConfig], VolumeConfig]
+    configuration: Callable[[], VolumeConfig]
     ready: Callable[[], bool]
     healthy: Callable[[], bool] = lambda: True
     commands: Mapping[tuple[str, str], Command] = field(default_factory=dict)  # (method, path)
@@ -104,6 +105,7 @@ async def serve_control(
     app = web.Application(middlewares=[_gate(tls)], client_max_size=MAX_BODY)
     app.router.add_get(STATUS, _status(surface))
     app.router.add_get(EVENTS, _events(surface, changes))
+    app.router.add_get(VOLUME, _configuration(surface))
     app.router.add_put(VOLUME, _volume(surface))
     for (method, path), command in surface.commands.items():
         app.router.add_route(method, path, _command(command))
@@ -174,6 +176,13 @@ def _volume(surface: Surface) -> RequestHandler:
         known = surface.configure(wanted)
         status = 200 if known == wanted else 409
         return web.Response(text=known.to_json(), content_type="application/json", status=status)
+
+    return handler
+
+
+def _configuration(surface: Surface) -> RequestHandler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=surface.configuration().to_json(), content_type="application/json")
 
     return handler
 

@@ -70,6 +70,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
     surface = Surface(
         status=pod.status,
         configure=pod.configure,
+        configuration=lambda: pod.config,
         ready=lambda: pod.ready,
         commands={("POST", names.PROMOTE): pod.command},
     )
@@ -145,6 +146,12 @@ async def test_the_higher_configuration_is_kept(pod: Pod) -> None:
     five = replace(newer, revision=9, members=SIX[:5])
     status, text = await pod.call("PUT", names.VOLUME, names.ROLE_OPERATOR, body=five.to_json())
     assert (status, "members has 5 entries" in text) == (400, True)
+
+
+async def test_the_operator_can_read_the_configuration_in_force(pod: Pod) -> None:
+    status, text = await pod.call("GET", names.VOLUME, names.ROLE_OPERATOR)
+    assert (status, text) == (200, pod.config.to_json())
+    assert (await pod.call("GET", names.VOLUME, names.ROLE_INSTANCE))[0] == 403
 
 
 async def test_events_come_at_once_on_change_and_at_least_each_heartbeat(pod: Pod) -> None:

@@ -198,7 +198,7 @@ def stands_alone(action: do.Action) -> bool:
         case do.MakeMaster() | do.Move():
             return True
         case do.Patch():
-            return action.kind in ("Pod", "DBInstance")
+            return action.kind != "DBCluster"
         case _:
             return False
 

@@ -1,6 +1,7 @@
 """Facts of one cluster: every kind of object listed once, in parallel, then joined with the word of the agents."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -9,7 +10,7 @@ from borealis_engine.contract.names import ENV_MEMBER_ID
 from borealis_engine.contract.volume import VolumeConfig
 
 from borealis_operator.api.cluster import Cluster, ClusterKey
-from borealis_operator.api.errors import ConfigInvalid, NameTaken, NotFound, StateBroken
+from borealis_operator.api.errors import AgentError, ConfigInvalid, NameTaken, NotFound
 from borealis_operator.api.fields import section, timestamp
 from borealis_operator.api.forgiving import Faults, forgive
 from borealis_operator.api.instance import Instance, parse_instance
@@ -27,6 +28,7 @@ from borealis_operator.api.names import (
 )
 from borealis_operator.api.snapshot import Snapshot, parse_snapshot
 from borealis_operator.kube.port import Kube, Object
+from borealis_operator.observe.astray import Objects, find_astray, restore_labels
 from borealis_operator.observe.port import Agents, Credentials, Place
 from borealis_operator.plan.facts import Agent, Asked, Facts, Node, Pod, Volume
 from borealis_operator.render.autoscaling import AUTOSCALER
@@ -57,17 +59,24 @@ async def observe_cluster(
         kube.list("Snapshot", cluster.key.namespace),
         _user_secret(kube, cluster),
     )
+    names = {i["metadata"]["name"] for i in instances if section(i, "spec").get("clusterName") == cluster.name}
+    found = {**objects, **await find_astray(kube, cluster, objects, names)}
+    objects, stripped = restore_labels(found, cluster.name)
     raw_pods = [o for (kind, _), o in objects.items() if kind == "Pod"]
     await _follow(agents, cluster, objects, raw_pods)
     parsed = _instances(instances, cluster.name)
+    volume = _volume(objects.get(("ConfigMap", volume_name(cluster.name))))
+    pods = tuple(read_pod(p, agents.latest(p["metadata"]["uid"])) for p in raw_pods)
     return Facts(
         cluster=cluster,
         now=now,
         entropy=entropy,
         nodes=tuple(read_node(n) for n in nodes),
-        pods=tuple(read_pod(p, agents.latest(p["metadata"]["uid"])) for p in raw_pods),
+        pods=pods,
         instances=tuple(instance for instance, _ in parsed),
-        volume=_volume(objects.get(("ConfigMap", volume_name(cluster.name)))),
+        volume=volume,
+        remembered={} if volume else await _remembered(agents, pods),
+        stripped=stripped,
         objects=objects,
         user_secret=user_secret,
         asked=asked,
@@ -77,7 +86,7 @@ async def observe_cluster(
     )
 
 
-async def list_objects(kube: Kube, key: ClusterKey) -> dict[tuple[str, str], Object]:
+async def list_objects(kube: Kube, key: ClusterKey) -> Objects:
     """Give all objects that the operator made for a cluster, by (kind, name); DBInstances are not among them."""
     selector = cluster_selector(key.name)
     lists = await asyncio.gather(*(kube.list(k, key.namespace, selector=selector) for k in OWN_KINDS))
@@ -191,12 +200,21 @@ def read_node(raw: Object) -> Node:
 
 
 def _volume(raw: Object | None) -> Volume | None:
-    if raw is None:
-        return None
+    """Read the volume's configuration; None if it is gone, or is none any more."""
     try:
-        config = VolumeConfig.from_json(raw["data"][VOLUME_KEY])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateBroken(
-            f"ConfigMap {raw['metadata']['name']!r} does not hold the volume's membership; restore it from a backup"
-        ) from error
-    return Volume(config=config, resource_version=raw["metadata"]["resourceVersion"])
+        config = VolumeConfig.from_json(raw["data"][VOLUME_KEY]) if raw else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Volume(config=config, resource_version=raw["metadata"]["resourceVersion"]) if raw and config else None
+
+
+async def _remembered(agents: Agents, pods: Iterable[Pod]) -> dict[str, VolumeConfig]:
+    """Ask the storage nodes for the configuration that each has on its disk; by member."""
+    found = dict[str, VolumeConfig]()
+
+    async def ask(pod: Pod, member: str) -> None:
+        with contextlib.suppress(AgentError):
+            found[member] = await agents.read_volume(pod.uid)
+
+    await asyncio.gather(*(ask(pod, status.member) for pod in pods if (status := pod.storage_status)))
+    return found

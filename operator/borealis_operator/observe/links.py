@@ -77,6 +77,13 @@ class AgentLinks:
         except ValueError as error:
             raise AgentRefused(f"{STATUS} of pod {uid} is not a status: {error}") from error
 
+    async def read_volume(self, uid: str) -> VolumeConfig:
+        """Ask a storage node for the volume configuration that it holds."""
+        try:
+            return VolumeConfig.from_json((await self._command("GET", uid, VOLUME, "", COMMAND_S)).decode())
+        except (KeyError, ValueError, TypeError) as error:
+            raise AgentRefused(f"{VOLUME} of pod {uid} is no configuration: {error!r}") from error
+
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration; one that knows a newer one keeps it."""
         await self._command("PUT", uid, VOLUME, config.to_json(), COMMAND_S)

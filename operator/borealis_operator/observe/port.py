@@ -50,6 +50,10 @@ class Agents(Protocol):
         """Ask a pod for its status now: whatever it says is not older than the question."""
         ...
 
+    async def read_volume(self, uid: str) -> VolumeConfig:
+        """Ask a storage node for the volume configuration that it holds."""
+        ...
+
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration."""
         ...

@@ -45,6 +45,7 @@ class FakeWorld:
     restart_only: set[str] = field(default_factory=set)  # parameters that it takes at its start only
     stuck: set[str] = field(default_factory=set)  # parameters with which it does not become ready
     disks: dict[str, str] = field(default_factory=dict)  # claim uid to the member that its disk was formatted as
+    configs: dict[str, VolumeConfig] = field(default_factory=dict)  # by pod uid
     no_access: str = ""  # why no database specification can be made true
     slow: set[str] = field(default_factory=set)  # names of storage pods that do not catch up
     _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
@@ -104,9 +105,17 @@ class FakeWorld:
         """Ask a pod for its status now."""
         return self._hear(uid)
 
+    async def read_volume(self, uid: str) -> VolumeConfig:
+        """Ask a storage node for the volume configuration that it holds."""
+        self._hear(uid)
+        if uid not in self.configs:
+            raise AgentDown(uid)
+        return self.configs[uid]
+
     async def push_volume(self, uid: str, config: VolumeConfig) -> None:
         """Tell a pod the volume configuration."""
         status = self._hear(uid)
+        self.configs[uid] = max(config, self.configs.get(uid, config), key=lambda c: c.version)
         self.statuses[uid] = replace(status, generation=config.generation, revision=config.revision)
 
     async def promote(self, uid: str) -> None:
@@ -149,7 +158,7 @@ class FakeWorld:
     def _start(self, pod: Object) -> None:
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         env = {e["name"]: e.get("value", "") for e in pod["spec"]["containers"][0]["env"]}
-        config = VolumeConfig.from_json(env[names.ENV_VOLUME])
+        config = self.configs[uid] = VolumeConfig.from_json(env[names.ENV_VOLUME])
         generation, revision = int(config.generation), config.revision
         storage = pod["metadata"]["labels"][LABEL_COMPONENT] == STORAGE
         place = self._place(pod)

@@ -6,6 +6,8 @@ A condition keeps the time of its last transition as long as its status does not
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from borealis_operator.api.errors import NameTaken, StateBroken
+from borealis_operator.api.names import ca_name
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.placement import ZONES, choose_volume_zones, is_stand_in, real_zones
 
@@ -63,6 +65,27 @@ def ready_condition(writer: Condition, *, database_set: bool, fault: str = "") -
         message = "master user and first database are being set up"
         return condition("Ready", False, "SettingUp", f"{message}: {fault}" if fault else message)
     return condition("Ready", True, "Available", "the writer endpoint takes connections")
+
+
+def broken_condition(trouble: Exception | None) -> Condition | None:
+    """Say that applications cannot rely on the cluster: what a failover or a new pod needs is damaged; else None."""
+    if not isinstance(trouble, StateBroken | NameTaken):
+        return None
+    return condition("Ready", False, type(trouble).__name__, str(trouble)[:512])
+
+
+def authority_condition(facts: Facts) -> Condition | None:
+    """Say that no certificate can be issued any more; None while there is nothing to say."""
+    name = ca_name(facts.cluster.name)
+    if facts.live("Secret", name) or not facts.cluster.status.epoch:
+        return None
+    message = (
+        f"Secret {name!r} with the key of the cluster's authority is gone: pods, new ones too, and clients go on with "
+        "the certificates that there are, but none can be issued once they expire or their Secret is lost; restore it "
+        "from a backup, or in a maintenance window delete all of the cluster's -tls- Secrets and its pods: that makes "
+        "another authority"
+    )
+    return condition("CertificateAuthority", False, "Missing", message)
 
 
 def reconciled_condition(error: str = "", reason: str = "") -> Condition:

@@ -31,6 +31,7 @@ from borealis_operator.plan.steps import (
     lay_foundation,
     offer_tls,
     push_config,
+    restore_labels,
     switch_endpoints,
     tend_storage,
     tend_volume,
@@ -62,6 +63,7 @@ def plan_course(facts: Facts) -> Course:
     urgent, hold = _succeed(facts)
     actions: list[Action] = list(urgent)
     actions += switch_endpoints(facts)
+    actions += restore_labels(facts)
     actions += tend_policy(facts)
     actions += lay_foundation(facts)
     trouble: OperatorError | None = summarize((*facts.faults, *class_faults(facts)))
@@ -79,13 +81,16 @@ def plan_course(facts: Facts) -> Course:
 def plan_report(facts: Facts, course: Course, *, refusal: OperatorError | None) -> tuple[Action, ...]:
     """Give events and statuses, then what is asked of agents for applications; `refusal` is what the work met with."""
     database, database_set = _database(facts)
-    told = _tell(facts, course.hold, refusal or course.trouble, database_set=database_set)
+    broken = course.trouble if isinstance(course.trouble, StateBroken) else None
+    told = _tell(facts, course.hold, broken or refusal or course.trouble, database_set=database_set)
     return (*told, *push_settings(facts), *database)
 
 
 def _tend(facts: Facts) -> list[Action]:
     """Give what keeps volume and instances as they should be; StateBroken if the volume's membership is lost."""
     config, actions = tend_volume(facts)
+    if facts.volume is None and config.sealed:
+        return actions  # nobody acts on what was only just made again
     actions += tend_storage(facts, config)
     if facts.volume and facts.volume.config.sealed:
         actions += push_config(facts, config)
@@ -98,7 +103,8 @@ def _tend(facts: Facts) -> list[Action]:
 
 def _succeed(facts: Facts) -> tuple[list[Action], str]:
     """Find a writer if there is none: the most urgent thing there is, so it comes first."""
-    if facts.writer or not facts.volume or not facts.volume.config.sealed:
+    sealed = facts.volume is not None and facts.volume.config.sealed
+    if facts.writer or not (sealed or facts.cluster.status.epoch):
         return [], ""
     unheard = [p.name for p in facts.instance_pods if p.phase == "Running" and p.ip and p.agent.unheard]
     if unheard:

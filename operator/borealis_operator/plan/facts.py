@@ -99,6 +99,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stripped:
+    """An object that lost labels by which it is found; the facts show it with them."""
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """Whom this operator last asked to become the writer, and how many seconds ago."""
 
@@ -121,6 +130,8 @@ class Facts:
     user_secret: Manifest | None = None  # the user's own, if one is named and found
     asked: Asked | None = None
     snapshots: tuple[Snapshot, ...] = ()
+    stripped: tuple[Stripped, ...] = ()
+    remembered: Mapping[str, VolumeConfig] = field(default_factory=dict)  # by member, while there is no `volume`
     faults: tuple[ConfigInvalid, ...] = ()  # fields that are wrong, for which something else stands in
     classes: Mapping[str, Resources] = field(default_factory=lambda: DEFAULT_CLASSES)
     operator_peer: Peer | None = None  # the operator's pods; None: clusters get no NetworkPolicy

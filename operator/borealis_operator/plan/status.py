@@ -18,6 +18,8 @@ from borealis_operator.api.names import (
 from borealis_operator.plan.autoscaling import autoscaling_conditions
 from borealis_operator.plan.conditions import (
     Condition,
+    authority_condition,
+    broken_condition,
     ready_condition,
     reconciled_condition,
     stamp_conditions,
@@ -98,7 +100,8 @@ def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, datab
     status = facts.writer.instance_status if facts.writer else None
     was_up = facts.cluster.status.phase in (AVAILABLE, FAILING_OVER, DELETING)
     return [
-        ready_condition(told, database_set=database_set or was_up, fault=status.access if status else ""),
+        broken_condition(trouble)
+        or ready_condition(told, database_set=database_set or was_up, fault=status.access if status else ""),
         told,
         storage_condition(facts),
         zones_condition(facts),
@@ -107,6 +110,7 @@ def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, datab
         rollout_condition(facts),
         pods_condition(facts),
         space_condition(facts),
+        *([lost] if (lost := authority_condition(facts)) else []),
         *autoscaling_conditions(facts),
         *([replacing] if (replacing := replacement_condition(facts)) else []),
         *([waits] if (waits := deletion_condition(facts)) else []),

@@ -6,7 +6,7 @@ that leads to it.
 
 from collections.abc import Iterator
 
-from borealis_engine.contract.volume import Generation, Member, VolumeConfig
+from borealis_engine.contract.volume import WRITE_QUORUM, Generation, Member, VolumeConfig
 
 from borealis_operator.api.errors import StateBroken
 from borealis_operator.api.names import (
@@ -24,6 +24,7 @@ from borealis_operator.api.names import (
 )
 from borealis_operator.plan.actions import (
     Action,
+    Announce,
     Create,
     Delete,
     MakeCertificates,
@@ -42,7 +43,7 @@ from borealis_operator.plan.password import master_password
 from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.rollout import restarting_pods
 from borealis_operator.plan.upkeep import keep
-from borealis_operator.plan.volume import advance_config, make_config
+from borealis_operator.plan.volume import advance_config, make_config, rebuild_config
 from borealis_operator.render.endpoints import read_slice, render_service, render_slice
 from borealis_operator.render.objects import render_volume
 from borealis_operator.render.pods import render_pvc, render_storage_pod
@@ -85,13 +86,7 @@ def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
     """Give the configuration that holds from here on, and the write that makes it so."""
     cluster = facts.cluster
     if facts.volume is None:
-        if facts.storage_pods or any(kind == "PersistentVolumeClaim" for kind, _ in facts.objects):
-            raise StateBroken(
-                f"ConfigMap {volume_name(cluster.name)!r} with the volume's membership is gone although storage nodes "
-                "exist; restore it from a backup: a new one would disown the data"
-            )
-        config = make_config(cluster.name, cluster.uid, facts.nodes, entropy=facts.entropy)
-        return config, [Create(manifest=render_volume(cluster, config, resource_version=""))]
+        return _make_volume(facts)
     config, version = advance_config(facts.volume.config, facts.storage_pods), facts.volume.resource_version
     if step := plan_step(facts, config):
         write = Replace(manifest=render_volume(cluster, step.config, resource_version=version))
@@ -100,6 +95,37 @@ def tend_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
     if config == facts.volume.config:
         return config, []
     return config, [Replace(manifest=render_volume(cluster, config, resource_version=version))]
+
+
+def _make_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
+    """Give the first configuration, or the one that the members hold if the ConfigMap was lost or damaged."""
+    cluster, live = facts.cluster, facts.live("ConfigMap", volume_name(facts.cluster.name))
+    begun = facts.storage_pods or any(kind == "PersistentVolumeClaim" for kind, _ in facts.objects)
+    if not live and not begun:
+        config = make_config(cluster.name, cluster.uid, facts.nodes, entropy=facts.entropy)
+        return config, [Create(manifest=render_volume(cluster, config, resource_version=""))]
+    rebuilt, name = rebuild_config(facts.remembered, cluster.uid), volume_name(cluster.name)
+    if rebuilt is None:
+        raise StateBroken(
+            f"ConfigMap {name!r} with the volume's membership is {'damaged' if live else 'gone'}, and {WRITE_QUORUM} "
+            f"storage nodes that agree on it are needed to make it again, of which {len(facts.remembered)} answer; "
+            "have their pods run, or restore it from a backup: a new one would disown the data"
+        )
+    version = live["metadata"]["resourceVersion"] if live else ""
+    manifest = render_volume(cluster, rebuilt, resource_version=version)
+    told = f"ConfigMap {name!r} was {'damaged' if live else 'gone'}; it is made again as the storage nodes hold it"
+    write = Replace(manifest=manifest) if live else Create(manifest=manifest)
+    return rebuilt, [write, Announce(reason="VolumeConfigRebuilt", message=told, warning=True)]
+
+
+def restore_labels(facts: Facts) -> Iterator[Action]:
+    """Put labels back by which objects are found, and say whose were missing."""
+    for lost in facts.stripped:
+        yield Patch(kind=lost.kind, name=lost.name, body={"metadata": {"labels": dict(lost.labels)}})
+    if facts.stripped:
+        names = ", ".join(f"{lost.kind} {lost.name}" for lost in facts.stripped)
+        message = f"labels by which the operator finds its objects were missing and are put back: {names}"
+        yield Announce(reason="LabelsRestored", message=message, warning=True)
 
 
 def tend_storage(facts: Facts, config: VolumeConfig) -> Iterator[Action]:

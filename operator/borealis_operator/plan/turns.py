@@ -9,6 +9,7 @@ from borealis_operator.plan.conditions import Condition
 GOOD: Final[Mapping[str, str]] = {
     "PodsRunning": "True",
     "StorageSpace": "True",
+    "CertificateAuthority": "True",
     "SnapshotsExist": "False",
 }  # type to its good status
 WELL_AGAIN: Final[Mapping[str, str]] = {"PodsRunning": "PodsRunning", "StorageSpace": "StorageSpaceEnough"}
@@ -31,4 +32,6 @@ def announce_turns(before: Sequence[Mapping[str, Any]], after: Sequence[Conditio
 
 def event_reason(kind: str, reason: str) -> str:
     """Give the name of the event for a condition that is bad for `reason`."""
+    if kind == "CertificateAuthority":
+        return f"{kind}{reason}"
     return f"Storage{reason}" if kind == "StorageSpace" else "DeletionWaits" if kind == "SnapshotsExist" else reason

@@ -4,7 +4,8 @@ Membership changes by compare-and-swap alone; a pass that lost the race observes
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from borealis_engine.contract.names import LOG_PORT
@@ -31,6 +32,29 @@ def make_config(cluster: str, uid: str, nodes: Sequence[Node], *, entropy: str) 
             for index in range(MEMBERS)
         ),
     )
+
+
+def rebuild_config(remembered: Mapping[str, VolumeConfig], uid: str) -> VolumeConfig | None:
+    """Give the configuration of a lost ConfigMap from what members hold on their disks; None if that is not certain.
+
+    It is the highest generation that four of its members have, and of it the newest address book. One that fewer have
+    may be newer: then nothing is moved, for a storage node knows more than the ConfigMap.
+    """
+    held = [(member, config) for member, config in remembered.items() if config.cluster_uid == uid and config.sealed]
+    for generation in sorted({config.generation for _, config in held}, reverse=True):
+        those = [(member, config) for member, config in held if config.generation == generation]
+        agreed = Counter(_essence(config) for member, config in those if member in {m.id for m in config.members})
+        essence, count = agreed.most_common(1)[0] if agreed else (None, 0)
+        if count >= WRITE_QUORUM:
+            return max((c for _, c in those if _essence(c) == essence), key=lambda c: c.version)
+    return None
+
+
+def _essence(config: VolumeConfig) -> VolumeConfig:
+    """Give a configuration less what moves within a generation."""
+    members = tuple(replace(m, address="") for m in config.members)
+    joining = config.joining and replace(config.joining, member=replace(config.joining.member, address=""))
+    return replace(config, revision=0, members=members, joining=joining)
 
 
 def member_id(entropy: str, index: int) -> MemberId:

@@ -21,7 +21,7 @@ from borealis_operator.observe.cluster import observe_cluster
 from borealis_operator.observe.expiry import first_expiry
 from borealis_operator.observe.port import Agents
 from borealis_operator.plan.actions import Action, AskPromotion
-from borealis_operator.plan.conditions import condition, reconciled_condition, stamp_conditions
+from borealis_operator.plan.conditions import broken_condition, condition, reconciled_condition, stamp_conditions
 from borealis_operator.plan.copies import count_waits, read_waits
 from borealis_operator.plan.course import plan_course, plan_report
 from borealis_operator.plan.deletion import holding, removal_begun
@@ -171,6 +171,8 @@ class Reconciler:
         status = raw.get("status") or {}
         before = status.get("conditions") or []
         fresh = [reconciled_condition(str(error)[:512], type(error).__name__)]
+        if ready := broken_condition(error):
+            fresh.append(ready)
         if isinstance(error, ConfigInvalid) and not status.get("epoch"):
             fresh.append(condition("Ready", False, "ConfigInvalid", str(error)[:512]))
         generation = int(raw["metadata"].get("generation", 1))

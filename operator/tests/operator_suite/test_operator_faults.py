@@ -110,6 +110,7 @@ async def test_a_lost_password_does_not_keep_a_writer_away(stage: Stage, harm: C
 
 async def test_a_lost_membership_is_told_once_and_endpoints_still_follow(running: Stage) -> None:
     running.kube.remove("ConfigMap", KEY.namespace, "orders-volume")
+    running.world.configs.clear()  # and the storage nodes do not tell it
     gone = next(n for n in running.named("Pod") if "instance" in n and n != running.status["writer"])
     address = running.pod(gone)["status"]["podIP"]
     del running.world.statuses[running.pod(gone)["metadata"]["uid"]]

@@ -221,6 +221,7 @@ async def test_the_users_own_password_is_taken_over(stage: Stage) -> None:
 
 async def test_a_lost_volume_configuration_is_never_made_up(running: Stage) -> None:
     running.kube.remove("ConfigMap", KEY.namespace, "orders-volume")
+    running.world.configs.clear()
     await running.reconciler.once(KEY)
     assert "orders-volume" not in running.named("ConfigMap")
     told = {c["type"]: c for c in running.status["conditions"]}
