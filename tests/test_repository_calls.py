@@ -14,6 +14,11 @@ SPEC = {
     "masterUserSecret": {"name": "mine"},
     "storage": {"size": "1Gi"},
 }
+STRIPPED = (
+    ("ConfigMap", "orders-volume", "v1"),
+    ("PersistentVolumeClaim", "orders-storage-0", "v1"),
+    ("EndpointSlice", "orders", "discovery.k8s.io/v1"),
+)
 
 
 @pytest.mark.slow
@@ -71,10 +76,14 @@ async def scale(play: Play) -> None:
 
 
 async def disturb(play: Play) -> None:
-    """What others change is set right: a Service, a Secret, a password."""
+    """What others change is set right: a Service, labels, a Secret, a password."""
     play.change("Service", "orders", {"spec": {"ports": [{"name": "other", "port": 1, "protocol": "TCP"}]}}, api="v1")
     ports = lambda: [p["port"] for p in (play.api.find("Service", "orders") or {})["spec"]["ports"]]  # noqa: E731
     await play.until(lambda: 5432 in ports(), "the Service is not set right")
+    for kind, name, api in STRIPPED:
+        play.change(kind, name, {"metadata": {"labels": None}}, api=api)
+    labels = lambda kind, name, api: (play.api.find(kind, name, api=api) or {})["metadata"].get("labels")  # noqa: E731
+    await play.until(lambda: all(labels(*each) for each in STRIPPED), "labels are not put back")
     before = (play.api.find("Secret", "orders-master") or {})["data"]
     play.change("Secret", "mine", {"data": {"password": "YW5vdGhlci1wYXNzd29yZC10aGVyZQ=="}}, api="v1")
     await play.until(
