@@ -34,6 +34,13 @@ COPY . .
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/build/bin/pip --python /opt/borealis/bin/python install --quiet --no-cache-dir --no-deps --prefix /out /wheels/*.whl
 
+# The usual locales of the C library, for CREATE DATABASE ... LOCALE and COLLATE; any other by ICU.
+FROM python AS locales
+RUN apt-get update && apt-get install -y --no-install-recommends locales \
+ && for name in da_DK de_AT de_CH de_DE en_AU en_CA en_GB en_US es_ES es_MX fi_FI fr_CA fr_FR hi_IN it_IT ja_JP ko_KR \
+      nb_NO nl_NL pl_PL pt_BR pt_PT ru_RU sv_SE tr_TR uk_UA zh_CN zh_TW; \
+    do localedef -i "$name" -f UTF-8 "$name.UTF-8" || exit 1; done
+
 # What a layer deletes still weighs in the image: all of it in one layer, without that.
 FROM scratch
 COPY --from=python / /
@@ -50,6 +57,9 @@ RUN mkdir -p /etc/postgresql-common \
  && apt-get install -y --no-install-recommends "postgresql-$PG_MAJOR" \
  && ln -s /usr/lib/postgresql/$PG_MAJOR/bin/* /usr/local/bin/ \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/share/perl /usr/lib/*/perl
+COPY --from=locales /usr/lib/locale/locale-archive /usr/lib/locale/locale-archive
+COPY images/trust-extensions /usr/local/bin/
+RUN trust-extensions /usr/share/postgresql/$PG_MAJOR
 RUN groupadd --gid 10001 borealis && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin borealis
 ENV PATH=/opt/borealis/bin:/usr/local/bin:/usr/bin:/bin PG_BIN=/usr/lib/postgresql/$PG_MAJOR/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
