@@ -19,3 +19,12 @@ def engine_majors(environ: Mapping[str, str]) -> list[str]:
             find_binaries({**environ, ENV_ENGINE_VERSION: major})
             found.append(major)
     return found
+
+
+def explain_missing(environ: Mapping[str, str]) -> str:
+    """Say why none of what is installed can run here; empty if one can."""
+    try:
+        find_binaries(environ)
+    except BinariesMissing as error:
+        return str(error)
+    return ""

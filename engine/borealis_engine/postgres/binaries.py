@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Binaries:
     directory: Path
     major: int
     version: str
+    tls: bool = True  # built with it; clients of a cluster are always offered it
 
     def path(self, program: str) -> str:
         """Give the path of a program."""
@@ -49,7 +51,13 @@ def find_binaries(environment: Mapping[str, str], *, root: Path = Path("/")) -> 
         found = [inspect(Path(explicit))]
     else:
         found = [inspect(place) for place in _candidates(environment, root)]
-    usable = [each for each in found if each and each.major >= OLDEST and wanted in (0, each.major)]
+    fit = [each for each in found if each and each.major >= OLDEST and wanted in (0, each.major)]
+    usable = [each for each in fit if each.tls]
+    if fit and not usable:
+        raise BinariesMissing(
+            f"PostgreSQL {fit[0].major} in {fit[0].directory} was built without TLS, which clients are offered; use "
+            f"one built --with-ssl=openssl, as the package postgresql is, and name its directory in {ENV_PG_BIN}"
+        )
     if not usable:
         seen = ", ".join(f"{each.major} in {each.directory}" for each in found if each) or "none"
         what = f"PostgreSQL {wanted}" if wanted else f"PostgreSQL {OLDEST} or newer"
@@ -68,7 +76,19 @@ def inspect(directory: Path) -> Binaries | None:
         [directory / "postgres", "--version"], capture_output=True, text=True, check=False, timeout=10
     )
     match = _VERSION.search(asked.stdout)
-    return Binaries(directory=directory, major=int(match[1]), version=match[1] + match[2]) if match else None
+    if not match:
+        return None
+    tls = not _lacks_tls(directory)
+    return Binaries(directory=directory, major=int(match[1]), version=match[1] + match[2], tls=tls)
+
+
+def _lacks_tls(directory: Path) -> bool:
+    """Whether PostgreSQL says that it knows no TLS; `-C` as the first argument is for every user, root too."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "postgresql.conf").touch()
+        command = [directory / "postgres", "-C", "ssl_library", "-D", folder]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    return asked.returncode == 0 and not asked.stdout.strip()
 
 
 def _candidates(environment: Mapping[str, str], root: Path) -> Iterator[Path]:

@@ -197,6 +197,15 @@ def test_the_newest_programs_are_found_and_pg_bin_overrides(tmp_path: Path) -> N
         find_binaries({**quiet, "PG_BIN": str(tmp_path)}, root=tmp_path)
 
 
+def test_programs_built_without_tls_are_told_instead_of_run(tmp_path: Path) -> None:
+    for name in ("postgres", "initdb", "pg_controldata"):
+        program(tmp_path, name, 17)
+    silent = '#!/bin/sh\n[ "$1" = --version ] && echo "postgres (PostgreSQL) 17.2"\n[ "$1" = -C ] && echo\n'
+    (tmp_path / "postgres").write_text(f"{silent}exit 0\n")
+    with pytest.raises(BinariesMissing, match=r"PostgreSQL 17 in .* was built without TLS.*--with-ssl=openssl.*PG_BIN"):
+        find_binaries({"PG_BIN": str(tmp_path)})
+
+
 def test_a_closed_parent_is_named_with_the_remedy(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from borealis_local.cli.client import Client
-from borealis_local.engines import engine_majors
+from borealis_local.engines import engine_majors, explain_missing
 from borealis_local.errors import CommandError
 from borealis_local.state import State, read_identity
 
@@ -47,7 +47,7 @@ def start(state: State, *, operator: bool) -> Client:
     child = None
     if running(state) is None:
         if operator and not engine_majors(os.environ):
-            raise CommandError(NO_POSTGRES)
+            raise CommandError(explain_missing(os.environ) or NO_POSTGRES)
         child = _spawn(state, operator=operator)
     answered = _await(lambda: _answers(state, child), START_S)
     if not answered:
