@@ -17,6 +17,7 @@ PROMOTE: Final = "/promote"  # POST {} -> 202; progress shows in status; idempot
 RESIGN: Final = "/resign"  # POST {} -> 202; the writer gives its epoch up and stops
 DATABASE: Final = "/database"  # PUT DatabaseSpec -> 200 once true in SQL on the writer; 409 if not the writer
 SETTINGS: Final = "/settings"  # PUT Settings -> 200 once reloaded, 202 before PostgreSQL is up; instances only
+CLAIM: Final = "/claim"  # PUT Claim -> 200: take no more than that; storage nodes only
 EVENTS_HEARTBEAT_S: Final = 0.5
 
 # Environment of storage pods and instance pods.

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T", bound="Wire")
 DISK_FULL: Final = "disk full"  # in a storage node's message: the one failure that another disk of its size would share
 
+NO_ROOM: Final = "no room for log: nothing but the reserve is left"  # likewise, of a node that takes part
+
 
 class Role(StrEnum):
     """What an instance is now."""
@@ -71,6 +73,7 @@ class InstanceStatus(Wire):
     pending_restart: tuple[str, ...] = ()  # parameters that this PostgreSQL takes at its next start only
     tls: bool = False  # clients can connect by TLS
     slow: Mapping[str, int] = field(default_factory=dict)  # members behind this writer, and for how many seconds
+    full: str = ""  # why this writer is read-only: the storage nodes have too little room; empty if it is not
     message: str = ""
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class StorageStatus(Wire):
     revision: int = 0
     bytes_used: int = 0
     bytes_free: int = 0
+    claim: int = 0  # bytes that it may take, as last told; 0: it was not told since it started
     scrubbed_at: float = (
         0.0  # when the last round over every byte of the disk ended, in seconds since 1970; 0: none yet
     )
@@ -104,6 +108,13 @@ class StorageStatus(Wire):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", StorageState(self.state))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(Wire):
+    """How many bytes a storage node may take: many provisioners of disks do not see to that."""
+
+    size: int  # bytes, above 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ class Reason(IntEnum):
     STALE = 5  # append below the node's end, or from an older connection
     UNFIT = 6  # disk lost, failed or full: the node takes part in nothing
     UNKNOWN = 7  # asked for log or an image that the node does not hold
+    FULL = 8  # log beyond the room of the node's disk: the node takes part, and takes more when there is room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +225,16 @@ class Ack(NamedTuple):
     feeding: bool = False
 
 
+class RoomLeft(NamedTuple):
+    """Log of `epoch` is taken here below `upto`, as far as the disk goes without its reserve (core.room).
+
+    Sent to the owner on the connection of its appends, first and whenever `upto` moved by much.
+    """
+
+    epoch: Epoch
+    upto: Lsn
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogData:
     """A piece of the log; `end` of the read is reached when `last`."""
@@ -288,6 +299,7 @@ Message: TypeAlias = (
     | Promise
     | Begun
     | Ack
+    | RoomLeft
     | LogData
     | Feed
     | ImageStored

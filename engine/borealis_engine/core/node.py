@@ -33,10 +33,12 @@ from borealis_engine.core.messages import (
     Reason,
     Refused,
     Resign,
+    RoomLeft,
     Solicit,
     Subscribe,
 )
 from borealis_engine.core.pipeline import Pipeline
+from borealis_engine.core.room import Room
 from borealis_engine.core.serving import Serving
 from borealis_engine.core.standing import is_news, is_retired, retirement, told, unfitness
 from borealis_engine.core.steady import Steady
@@ -73,6 +75,8 @@ class Node:
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
         self._stream = 0  # newest of the owner's connections
+        self._owner: Conn | None = None  # the connection by which it was heard last
+        self._room = Room(self._pipe)
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
@@ -112,6 +116,11 @@ class Node:
             return True
         held = self._pipe.held
         return held.flush < self._in_step or held.epoch != self._pipe.seen.epoch
+
+    @property
+    def upto(self) -> Lsn:
+        """Plain appends are taken up to here, as far as the disk goes without its reserve."""
+        return self._room.upto
 
     @property
     def feeding(self) -> bool:
@@ -160,9 +169,22 @@ class Node:
         self._in_service(lambda: self._ack_synced(conn))
         return False
 
+    def measured(self, free: int, reserve: int) -> None:
+        """The disk can take `free` bytes more, `reserve` of them not for plain log; the owner hears if that is news."""
+        self._room.measured(free, reserve)
+        self.steady.upto = self._room.upto
+        self._tell_room()
+
+    def _tell_room(self, *, always: bool = False) -> None:
+        conn, epoch, upto = self._owner, self._pipe.seen.promised, self._room.upto
+        if conn is not None and not self.unfit and (always or self._room.is_news(conn, epoch, upto)):
+            self._room.told = (conn, epoch, upto)
+            self._effects.append(Send(conn=conn, message=RoomLeft(epoch, upto)))
+
     def closed(self, conn: Conn) -> None:
         """The connection is gone: nothing is sent on it any more."""
         self.steady.revoke()
+        self._owner = None if self._owner == conn else self._owner
         self._beats.pop(conn, None)
         self._serving.closed(conn)
 
@@ -278,7 +300,7 @@ class Node:
             self._joining.cancel()
             self._tenure.replace(state)
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
-            self._stream, self._in_step = 0, None
+            self._stream, self._in_step, self._owner = 0, None, None
             self._beats.clear()
         self._tenure.heard_at = now
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
@@ -301,6 +323,10 @@ class Node:
             if why := objection(begin, self._pipe.seen, self._mark.lsn):
                 self.objection = why
                 self._refuse(conn, Reason.UNKNOWN, why)
+                return
+            start = begin.history[-1].start
+            if self._room.refuses(start, begin.upto):
+                self._refuse(conn, Reason.FULL, f"no room for log up to {max(start, begin.upto)}")
                 return
             self._tenure.heard_at = now
             self._joining.begin(conn, begin, now)
@@ -328,6 +354,7 @@ class Node:
         if not self._is_owner(conn, append.epoch) or not self._is_newest(conn, append.stream):
             return
         self._tenure.heard_at = now
+        self._owner = conn
         if append.data and not self._store(conn, append):
             return
         self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
@@ -338,7 +365,7 @@ class Node:
         if not append.data and append.beat:
             self._ack(conn, append.beat)
         if self._in_step is not None and self._mark.epoch == append.epoch:
-            self.steady.grant(conn, append.epoch, append.stream)
+            self.steady.grant(conn, append.epoch, append.stream, self._room.upto)
 
     def _store(self, conn: Conn, append: Append) -> bool:
         """Queue contiguous bytes of a reign whose entry is here, to be acked once durable."""
@@ -348,6 +375,10 @@ class Node:
             return False
         if append.lsn < state.flush:
             self._refuse(conn, Reason.STALE, f"append at {append.lsn}, the log ends at {state.flush}")
+            return False
+        if append.lsn + len(append.data) > self._room.upto:
+            self._tell_room(always=True)
+            self._refuse(conn, Reason.FULL, f"append at {append.lsn}, there is room up to {self._room.upto}")
             return False
         self._pipe.add(Logged(lsn=append.lsn, data=append.data))
         self._beats[conn] = append.beat

@@ -36,6 +36,7 @@ class Peer:
     told: Lsn = NOWHERE  # D as sent last
     feeding: bool = True  # readers follow the log there, or may, for all that is known
     beats: deque[tuple[int, float]] = field(default_factory=deque)  # unanswered (beat, sent at)
+    upto: Lsn | None = None  # the log for which it has room; None: it has not said. Of the epoch
     beat_at: float = NEVER  # last beat sent
     heard: float = NEVER  # when the newest message that it answered was *sent*
     outbid: Epoch = NOBODY  # a higher epoch that it promised
@@ -47,7 +48,7 @@ class Peer:
         """Start over on a new reign."""
         self.acked, self.heard, self.outbid, self.stored = NOWHERE, NEVER, NOBODY, False
         self.generation = 0
-        self.begin, self.position = None, None
+        self.begin, self.position, self.upto = None, None, None
         self.drop()
 
     def drop(self) -> None:

@@ -30,10 +30,12 @@ from borealis_engine.core.messages import (
     Promise,
     Reason,
     Refused,
+    RoomLeft,
     Solicit,
 )
 from borealis_engine.core.peer import NEVER, Peer, Stage
 from borealis_engine.core.quorum import blocks, covered, covered_time, elects, joiner, sixes
+from borealis_engine.core.room import UNBOUNDED
 from borealis_engine.core.window import Window
 
 RETRY_S: Final = 0.5  # seconds after which an unanswered Solicit is repeated
@@ -99,8 +101,19 @@ class Reign:
 
     @property
     def room(self) -> int:
-        """Bytes that may be offered before D must advance."""
-        return max(0, self.limit // 2 - (self.window.end - self.durable)) if self.durable else 0
+        """Bytes that may be offered before D must advance, and for which four members have room."""
+        if not self.durable:
+            return 0
+        room, horizon = self.limit // 2 - (self.window.end - self.durable), self.horizon
+        return max(0, room if horizon is None else min(room, horizon - self.window.end))
+
+    @property
+    def horizon(self) -> Lsn | None:
+        """The log for which four members in step have room, while joint of each six; None: too few have said."""
+        six = [
+            covered(p.upto for p in peers if p.upto and p.stage is Stage.STREAMING) for peers in self._sixes_of_peers
+        ]
+        return Lsn(min(six)) if min(six) else None
 
     def open(self, history: History, zeros: int, image: ImageExtent | None, now: float) -> None:
         """The log is known: it goes on at `history[-1].start`, above `zeros` bytes of padding."""
@@ -207,6 +220,10 @@ class Reign:
                     self._begun(peer, flush, now)
             case Promise(epoch=epoch) if epoch == self.epoch:
                 self._promise(peer, message, now)
+            case RoomLeft(epoch=epoch, upto=upto):
+                if epoch == self.epoch:
+                    peer.upto = upto
+                    self.pump(peer, now)
             case Refused():
                 self._refused(peer, message, now)
             case _:
@@ -254,9 +271,9 @@ class Reign:
         elif refused.reason is Reason.CONFIG and refused.generation == self._generation and peer.stage is not Stage.OUT:
             self.solicit(peer, now)  # what was under way as the generation changed is refused: go on where it stands
             self.disconnected(peer, now)
-        elif refused.reason in (Reason.UNFIT, Reason.CONFIG):
+        elif refused.reason in (Reason.UNFIT, Reason.CONFIG, Reason.FULL):
             peer.stage = Stage.OUT
-            peer.asked_at = now if refused.reason is Reason.UNFIT else now - RETRY_S + ADOPT_S
+            peer.asked_at = now - RETRY_S + ADOPT_S if refused.reason is Reason.CONFIG else now
             self.disconnected(peer, now)
 
     def _outbid(self, peer: Peer, promised: Epoch) -> None:
@@ -322,8 +339,9 @@ class Reign:
         if peer.next < self.window.start:
             self.solicit(peer, now)
             return
-        while peer.next < self.window.end and peer.next - peer.acked < IN_FLIGHT:
-            data = self.window.piece(peer.next, PIECE)
+        upto = UNBOUNDED if peer.upto is None else peer.upto
+        while peer.next < min(self.window.end, upto) and peer.next - peer.acked < IN_FLIGHT:
+            data = self.window.piece(peer.next, min(PIECE, upto - peer.next))
             self._send(peer, peer.next, data, beat=self._next_beat(peer, now))
             peer.next = Lsn(peer.next + len(data))
 

@@ -10,6 +10,7 @@ from borealis_engine.core.effects import Conn
 from borealis_engine.core.errors import SafetyViolated
 from borealis_engine.core.journal import DurableState
 from borealis_engine.core.pipeline import Pipeline
+from borealis_engine.core.room import UNBOUNDED
 from borealis_engine.core.tenure import Tenure
 from borealis_engine.core.watermark import Watermark
 
@@ -17,15 +18,16 @@ from borealis_engine.core.watermark import Watermark
 class Steady:
     """Who may go the short way, granted by an append that went the long one, until anything else comes."""
 
-    __slots__ = ("_beats", "_holder", "_mark", "_pipe", "_tenure")
+    __slots__ = ("_beats", "_holder", "_mark", "_pipe", "_tenure", "upto")
 
     def __init__(self, *, pipe: Pipeline, mark: Watermark, tenure: Tenure, beats: dict[Conn, int]) -> None:
         self._pipe, self._mark, self._tenure, self._beats = pipe, mark, tenure, beats
         self._holder: tuple[Conn, Epoch, int] | None = None  # connection, epoch, stream
+        self.upto = UNBOUNDED  # core.room: an append beyond goes the long way, and is refused there
 
-    def grant(self, conn: Conn, epoch: Epoch, stream: int) -> None:
+    def grant(self, conn: Conn, epoch: Epoch, stream: int, upto: Lsn) -> None:
         """The promised owner's append was in order, in an epoch whose entry is held and whose D is known."""
-        self._holder = (conn, epoch, stream)
+        self._holder, self.upto = (conn, epoch, stream), upto
 
     @property
     def holder(self) -> tuple[Conn, Epoch, int] | None:
@@ -51,6 +53,8 @@ class Steady:
         mark, flush = self._mark, self._pipe.held.flush
         if (conn, epoch, stream) != self._holder or lsn != flush or not mark.lsn <= durable <= flush + size:
             return None  # D may lie among these bytes if they are several appends: four others were quicker
+        if flush + size > self.upto:
+            return None
         after = self._pipe.extend(size)
         if after is not None:
             self._tenure.heard_at = now

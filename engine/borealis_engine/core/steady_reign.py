@@ -6,12 +6,14 @@ anything else touches the reign. Invariant: D is counted again when it is told, 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId
 from borealis_engine.core.errors import SafetyViolated
-from borealis_engine.core.peer import Stage
+from borealis_engine.core.peer import Peer, Stage
 from borealis_engine.core.reign import IN_FLIGHT, Reign
+
+HEADWAY: Final = 8 << 20  # bytes: twice what may leave while a reign is lent (REIGN_LOG in native.h)
 
 
 class LentPeer(NamedTuple):
@@ -63,11 +65,14 @@ class ReignDeeds(NamedTuple):
 
 def lend(reign: Reign) -> LentReign | None:
     """Give the reign away until `advance`; None if something is under way that needs all of the core's rules."""
-    end = reign.window.end
+    end, horizon = reign.window.end, reign.horizon
     if not reign.durable or reign.deposed is not None or reign.joint:
         return None
+    if horizon is not None and horizon < end + HEADWAY:
+        return None  # members' room ends soon: the borrower knows nothing of that
     for peer in reign.peers:
-        if peer.stage is Stage.STREAMING and peer.next != end and peer.next - peer.acked < IN_FLIGHT:
+        lacks = peer.stage is Stage.STREAMING and peer.next != end and peer.next - peer.acked < IN_FLIGHT
+        if lacks and (peer.upto is None or peer.next < peer.upto):
             return None  # it is about to be sent what it lacks
     return LentReign(
         epoch=reign.epoch,
@@ -78,10 +83,14 @@ def lend(reign: Reign) -> LentReign | None:
         beat=reign.beat,
         announce_at=reign.announce_at,
         peers=tuple(
-            LentPeer(p.id, p.stream, p.stage is Stage.STREAMING, p.acked, p.next, p.told, p.feeding)
-            for p in reign.peers
+            LentPeer(p.id, p.stream, _streams(p, end), p.acked, p.next, p.told, p.feeding) for p in reign.peers
         ),
     )
+
+
+def _streams(peer: Peer, end: Lsn) -> bool:
+    """Return whether a member may be sent all log that leaves while the reign is lent."""
+    return peer.stage is Stage.STREAMING and (peer.upto is None or end + HEADWAY <= peer.upto)
 
 
 def advance(reign: Reign, deeds: ReignDeeds, now: float) -> None:

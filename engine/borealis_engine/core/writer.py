@@ -108,6 +108,11 @@ class Writer:
         return self._reign.room if self._reign and not self._over else 0
 
     @property
+    def horizon(self) -> Lsn | None:
+        """The end of the log for which four members in step have room; None: too few have said."""
+        return self._reign.horizon if self._reign and not self._over else None
+
+    @property
     def lease_until(self) -> float:
         """When the lease runs out unless four members are heard: PostgreSQL must be silent from then on."""
         return self._reign.lease_until if self._reign and not self._over else float("-inf")

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import uvloop
 
 from borealis_engine.contract import names
+from borealis_engine.contract.status import Claim
 from borealis_engine.contract.volume import MemberId
 from borealis_engine.main.environment import ConfigInvalid, Environment
 from borealis_engine.main.inspection import add_commands
 from borealis_engine.main.logs import JsonLines, log_as_json
-from borealis_engine.net.control import Changes, Surface, serve_control, serve_probes
+from borealis_engine.net.control import Changes, Reply, Surface, serve_control, serve_probes
 from borealis_engine.net.door import raise_descriptor_limit
 from borealis_engine.net.errors import TlsInvalid
 from borealis_engine.net.standby import Standby
@@ -89,6 +90,7 @@ def make_surface(storage: StorageNode) -> Surface:
         healthy=lambda: not storage.renewal.is_set(),
         metrics=storage.meters.registry,
         dropped=storage.meters.dropped,
+        commands={("PUT", names.CLAIM): lambda body: _hold_to(storage, body)},
     )
 
 
@@ -115,6 +117,17 @@ async def run(configuration: Configuration, lines: JsonLines) -> int:
         renewing.cancel()
         log.info("stopping")
     return AGAIN if storage.renewal.is_set() else 0
+
+
+async def _hold_to(storage: StorageNode, body: bytes) -> Reply:
+    try:
+        claim = Claim.from_json(body)
+    except (AttributeError, TypeError, ValueError) as error:
+        return Reply(status=400, body={"error": f"not a Claim: {error}"})
+    if type(claim.size) is not int or claim.size <= 0:
+        return Reply(status=400, body={"error": "size must be a number of bytes above 0"})
+    storage.hold_to(claim)
+    return Reply(status=200)
 
 
 def main() -> None:

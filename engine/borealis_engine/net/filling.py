@@ -7,16 +7,18 @@ from borealis_engine.store.journal import Journal
 
 
 class Filling:
-    """The thread of one journal; `failed` hears of any error."""
+    """The thread of one journal; `failed` hears of any error. `tight`: the disk's reserve begins, nothing is filled."""
 
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
+    def __init__(self, failed: Callable[[Exception], None], measure: Callable[[], None]) -> None:
+        """`measure` sets `tight` anew."""
+        self._failed, self._measure = failed, measure
+        self.tight = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
         self._busy = False
 
     def ahead(self, journal: Journal) -> None:
         """Have zeros written behind the end of the journal, if there are few."""
-        if journal.wants_fill and not self._busy:
+        if journal.wants_fill and not self._busy and not self.tight:
             self._busy = True
             self._thread.submit(self._fill, journal)
 
@@ -26,8 +28,9 @@ class Filling:
 
     def _fill(self, journal: Journal) -> None:
         try:
-            while journal.wants_fill:
+            while journal.wants_fill and not self.tight:
                 journal.fill()
+                self._measure()
         except MemoryError:
             pass  # an append asks again
         except Exception as error:  # noqa: BLE001 - whatever it was, the node must not go on as if zeros were there

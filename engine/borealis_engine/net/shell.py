@@ -42,6 +42,7 @@ from borealis_engine.core.effects import (
 from borealis_engine.core.journal import Logged
 from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
+from borealis_engine.core.room import choose_reserve
 from borealis_engine.core.standing import is_news
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
@@ -65,6 +66,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG_HIGH: Final = 32 << 20  # bytes waiting for the disk before nobody is read any more
 BACKLOG_LOW: Final = 8 << 20
+FILL_BYTES: Final = 2 << 20  # that filling ahead takes in one step, and as many again
 
 P = ParamSpec("P")
 Subject: TypeAlias = int | str  # a journal file by its number, an image by its digest
@@ -88,7 +90,8 @@ class Shell:
         self.changed = threading.Condition(cast(threading.Lock, self.lock))  # what may be read, backlog, or service
         self.cuts = 0  # truncations so far
         self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")  # for the event loop
-        self._filling = Filling(self.fail)
+        self._filling = Filling(self.fail, self.measure)
+        self.claim = 0  # bytes that the member may take, where its disk does not end before; 0: the disk alone counts
         self._streams: dict[Conn, Stream] = {}
         self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
@@ -356,6 +359,21 @@ class Shell:
         if self.store is not None:
             self._filling.ahead(self.store.journal)
 
+    def free(self, store: Store) -> int:
+        """Give the bytes that the member may still take: its disk, or its claim where that ends before."""
+        free = store.disk.free()
+        return min(free, max(0, self.claim - store.bytes_used)) if self.claim else free
+
+    def measure(self) -> None:
+        """Tell the node how much room there is, and fill nothing ahead where nothing but the reserve is left."""
+        store = self.store
+        if store is None or self.node.unfit:
+            return
+        free = self.free(store)
+        reserve = choose_reserve(store.bytes_used + free)
+        self._filling.tight = free < reserve + FILL_BYTES
+        self.input(lambda now: self.node.measured(free + store.journal.ahead, reserve))
+
     # --- the event loop ------------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
@@ -367,6 +385,7 @@ class Shell:
                 self.input(self.node.tick)
             if self.lending:
                 self.lending.look()
+            self.measure()
             if (syncing := self._syncing) is not None and time.monotonic() - syncing[2] > HANG_S:
                 self.port.relieve(*syncing[:2])
             await asyncio.sleep(BEAT_S)

@@ -69,6 +69,7 @@ class Standby:
         surface = Surface(
             status=self.status,
             configure=lambda config: self._settings.config,
+            configuration=lambda: self._settings.config,
             ready=lambda: False,
             metrics=meters.registry,
         )

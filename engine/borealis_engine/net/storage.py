@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from borealis_engine.contract.names import LOG_PORT
-from borealis_engine.contract.status import StorageState, StorageStatus
+from borealis_engine.contract.status import NO_ROOM, Claim, StorageState, StorageStatus
 from borealis_engine.contract.volume import MemberId, VolumeConfig, malformation
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.core.node import Node
+from borealis_engine.core.room import LEAST_STEP
 from borealis_engine.net.background import PACE, Pace
 from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.control import Changes
@@ -146,6 +147,15 @@ class StorageNode:
             return StorageState.EMPTY
         return StorageState.CATCHING_UP if self.node.catching_up else StorageState.CURRENT
 
+    def _shortage(self) -> str:
+        """Say that plain log is refused, if it is."""
+        held = self.node.durable
+        return NO_ROOM if held.history and self.node.upto - held.flush < LEAST_STEP else ""
+
+    def hold_to(self, claim: Claim) -> None:
+        """Take no more than the claim, from now on."""
+        self.shell.claim = claim.size
+
     def status(self) -> StorageStatus:
         """Give what `/status` shows."""
         with self.shell.lock:  # which brings what went the short way meanwhile
@@ -163,7 +173,8 @@ class StorageNode:
             generation=0 if self._forgetful else node.config.generation,
             revision=0 if self._forgetful else node.config.revision,
             bytes_used=store.bytes_used if store else 0,
-            bytes_free=store.disk.free() if store else 0,
+            bytes_free=self.shell.free(store) if store else 0,
+            claim=self.shell.claim,
             scrubbed_at=healing.scrubbed_at if healing else 0.0,
             damaged=len(healing.damaged) if healing else 0,
             repaired=healing.repaired if healing else 0,
@@ -173,7 +184,8 @@ class StorageNode:
     def _troubles(self) -> tuple[str, ...]:
         """Say what ails a node that takes part; empty where nothing does."""
         store, healing = self.shell.store, self.healing
-        return self.node.objection, healing.message if healing else "", store.journal.strained if store else ""
+        strained = store.journal.strained if store else ""
+        return self.node.objection, healing.message if healing else "", strained, self._shortage()
 
     @asynccontextmanager
     async def running(self, changes: Changes) -> AsyncIterator[None]:
@@ -211,7 +223,8 @@ class StorageNode:
         while True:
             durable, config = self.node.durable, self.node.config
             damaged = len(self.healing.damaged) if self.healing else 0
-            now = (self.state, durable.promised, durable.epoch, self.node.has_image, config.version, damaged)
+            told = (self._shortage(), self.shell.claim)
+            now = (self.state, durable.promised, durable.epoch, self.node.has_image, config.version, damaged, told)
             if self.node.unfit and not self.renewal.is_set() and self._worth_another_start():
                 log.warning("beginning anew: %s is over", self.node.unfit)
                 self.renewal.set()

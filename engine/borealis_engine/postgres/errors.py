@@ -24,6 +24,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"  # the process was asked to
     SERVER_DIED = "server-died"  # PostgreSQL ended, or closed the log writer's stream
     UNACKNOWLEDGED = "unacknowledged-commit"  # became visible without a quorum
+    NO_ROOM = "no-room"  # the storage nodes have no room for the log that PostgreSQL wrote
     OTHER = "other"
 
 

@@ -31,6 +31,7 @@ from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.process import choose_grace
 from borealis_engine.postgres.promotion import stay_standby
 from borealis_engine.postgres.provision import Provision
+from borealis_engine.postgres.room import RoomKeeper
 from borealis_engine.postgres.settings import MIB, Configuration
 from borealis_engine.postgres.source import Source
 from borealis_engine.postgres.sql import session
@@ -72,6 +73,8 @@ class Instance:
         self._tuning = Tuning(site, settings or Settings())
         self.tally = Tally()
         self._census: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None  # of the room on the storage nodes
+        self._full = ""
         self._wanted = asyncio.Event()  # the writer's role is
         self._provision = Provision(on_change)
         self._given_up = asyncio.Event()  # a commit gave up its wait for the volume
@@ -117,6 +120,7 @@ class Instance:
             pending_restart=self._tuning.pending,
             tls=self._attached is not None and self._attached.configuration.tls,
             slow=slow(self.standings),
+            full=self._full,
             message=self._message,
         )
 
@@ -314,9 +318,19 @@ class Instance:
         )  # fmt: skip
         log.info("writer after %.2f s", time.monotonic() - began, extra=where)
         self._wanted.clear()
+        keeper = RoomKeeper(self._site.door, ownership, elected.end, self._hold_writing)
+        self._keeper = asyncio.create_task(keeper.run())
         self.tally.promotions += 1
         self._become(Role.WRITER, "", ready=True)
         return True
+
+    async def _hold_writing(self, full: str) -> None:
+        """Make the database read-only because of `full`, or writable if that is empty."""
+        if self._attached is not None and self._tuning.in_force is not None:
+            self._tuning.full = bool(full)
+            await self._tuning.apply(self._attached)
+            self._full = full
+            self._on_change()
 
     def _new_ownership(self) -> Ownership:
         attached = self._attached
@@ -362,14 +376,15 @@ class Instance:
             await self._attached.halt(choose_grace(self._identity.lease))
         if self._ownership is not None:
             await self._ownership.aclose(resign=True)
-        if self._census is not None:
-            self._census.cancel()
-            await asyncio.gather(self._census, return_exceptions=True)
+        for task in (self._census, self._keeper):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._attached is not None:
             await self._attached.stop()
-        self._attached = self._ownership = self._census = None
+        self._attached = self._ownership = self._census = self._keeper = None
         self._provision.end()
-        self._following = Following()
+        self._full, self._following = "", Following()
         self._wanted.clear()
         self._given_up.clear()
         self._tuning.forget()

@@ -102,6 +102,11 @@ class Ownership:
         return self._core.standings(self._loop.time())
 
     @property
+    def horizon(self) -> Lsn | None:
+        """The end of the log for which four members have room; None: too few have said."""
+        return self._core.horizon
+
+    @property
     def room(self) -> int:
         """How many bytes may be offered now."""
         return self._core.room

@@ -125,7 +125,7 @@ def render_configuration(configuration: Configuration) -> str:
     if configuration.tls:
         own |= {"ssl": "on", "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY}
     if configuration.read_only:
-        own |= {"default_transaction_read_only": "on"}
+        own |= {"default_transaction_read_only": "on", "autovacuum": "off"}
     if configuration.urgent:
         own |= {"max_standby_streaming_delay": "0", "max_standby_archive_delay": "0"}
     return render_settings({**DEFAULTS, **configuration.parameters, **LIMITS, **own})

@@ -50,6 +50,7 @@ class Tuning:
 
     def __init__(self, site: Site, wanted: Settings) -> None:
         self.wanted = wanted
+        self.full = False  # the storage nodes have no room: new transactions may not write, whatever is wanted
         self.in_force: Settings | None = None
         self.refused: Mapping[str, str] = {}
         self.pending: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class Tuning:
 
     def forget(self) -> None:
         """Say that no PostgreSQL runs with them any more."""
-        self.in_force, self.refused, self.pending = None, {}, ()
+        self.in_force, self.refused, self.pending, self.full = None, {}, (), False
 
     async def start(self, make: Callable[[Configuration], Awaitable[Attached]]) -> Attached:
         """Start a PostgreSQL with the parameters, or without them if it does not start otherwise.
@@ -82,7 +83,7 @@ class Tuning:
             settings = self.wanted
             vetted = await self._vet(settings)
             configuration = Configuration(
-                place=self._site.place, parameters=vetted.accepted, read_only=settings.read_only
+                place=self._site.place, parameters=vetted.accepted, read_only=settings.read_only or self.full
             )
             try:
                 attached = await make(configuration)
@@ -100,12 +101,13 @@ class Tuning:
         """Put what is wanted into force on a running PostgreSQL; ServerDied if it does not answer."""
         async with self._lock:
             settings = self.wanted
-            if settings == self.in_force:
+            read_only = settings.read_only or self.full
+            if settings == self.in_force and attached.configuration.read_only == read_only:
                 return
             if not attached.server.alive:
                 raise ServerDied("PostgreSQL has ended; the next one starts with the parameters")
             vetted = await self._vet(settings)
-            changed = replace(attached.configuration, parameters=vetted.accepted, read_only=settings.read_only)
+            changed = replace(attached.configuration, parameters=vetted.accepted, read_only=read_only)
             await attached.adopt(changed)
             await self._settle(settings, await self._spare_sessions(attached, vetted))
 

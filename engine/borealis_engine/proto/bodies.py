@@ -143,6 +143,7 @@ LAYOUTS: Final[dict[int, Layout]] = {
     38: _row(m.ImageStored, image=_TEXT),
     39: _row(m.ImageData, "QQ", "size", "offset", image=_TEXT, data=True),
     40: _row(m.Refused, "QI", "promised", "generation", reason=_REASON, config=_TEXT, message=_TEXT),
+    41: _row(m.RoomLeft, "QQ", "epoch", "upto"),
 }
 TYPES: Final[dict[type[Any], int]] = {layout.kind: number for number, layout in LAYOUTS.items()}
 

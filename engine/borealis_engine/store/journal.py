@@ -96,6 +96,12 @@ class Journal:
         return sum(file.filled for file in list(self._files.values()))  # the appender may begin a file meanwhile
 
     @property
+    def ahead(self) -> int:
+        """Give the bytes that are filled ahead: room that is taken already."""
+        last = self._last
+        return max(0, last.filled - last.end)
+
+    @property
     def wants_fill(self) -> bool:
         """Tell whether `fill` has something to do."""
         last, filled = self._last, self._last.filled

@@ -31,6 +31,7 @@ SAMPLES: list[m.Message] = [
     m.Promise(epoch=Epoch(9), granted=True, promised=Epoch(9), position=AT),
     m.Begun(epoch=Epoch(9), flush=Lsn(10)),
     m.Ack(epoch=Epoch(9), flush=Lsn(11), beat=12),
+    m.RoomLeft(epoch=Epoch(9), upto=Lsn(1 << 62)),
     m.LogData(lsn=Lsn(1), data=b"x" * 300, last=True),
     m.Feed(lsn=Lsn(1), durable=Lsn(2), data=b"y", history=HISTORY),
     m.Feed(lsn=Lsn(1), durable=Lsn(2), data=b"", history=None),

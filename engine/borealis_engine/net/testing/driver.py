@@ -151,11 +151,15 @@ class WriterDriver:
     # --- the writer's effects ----------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        for at in range(0, len(data), _PIECE):
-            self.writer.offer(self.writer.end, data[at : at + _PIECE], self._loop.time())
+        self._offer()
         self._after()
+
+    def _offer(self) -> None:
+        """Offer what waits, as far as there is room."""
+        while self._buffer and (room := min(_PIECE, self.writer.room)):
+            piece = bytes(self._buffer[:room])
+            del self._buffer[:room]
+            self.writer.offer(self.writer.end, piece, self._loop.time())
 
     def _after(self) -> None:
         if self._closed or self._frozen:
@@ -178,6 +182,7 @@ class WriterDriver:
     def _carry_out(self, effects: list[WriterEffect]) -> None:
         for effect in effects:
             self._do(effect)
+        self._offer()
 
     def _do(self, effect: WriterEffect) -> None:
         match effect:

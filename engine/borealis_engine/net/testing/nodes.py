@@ -19,7 +19,7 @@ from typing import Self
 import aiohttp
 
 from borealis_engine.contract import names
-from borealis_engine.contract.status import StorageState, StorageStatus
+from borealis_engine.contract.status import Claim, StorageState, StorageStatus
 from borealis_engine.contract.volume import Generation, Joining, Member, MemberId, VolumeConfig
 from borealis_engine.net.testing.authority import make_certificates
 from borealis_engine.net.testing.program import Program
@@ -110,6 +110,15 @@ class StorageNodes:
                 url = f"https://{self.address(number + 1)}:{names.CONTROL_PORT}{names.VOLUME}"
                 async with session.put(url, data=config.to_json(), ssl=self._operator()) as reply:
                     reply.raise_for_status()
+
+    async def hold(self, number: int, size: int) -> None:
+        """Tell a node how many bytes it may take, as the operator does."""
+        url = f"https://{self.address(number + 1)}:{names.CONTROL_PORT}{names.CLAIM}"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(url, data=Claim(size=size).to_json(), ssl=self._operator()) as reply,
+        ):
+            reply.raise_for_status()
 
     async def join(self, number: int, *, replaces: int) -> VolumeConfig:
         """Start a node with an empty disk that is to take a member's place; give the joint configuration."""
