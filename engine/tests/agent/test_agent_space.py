@@ -112,7 +112,7 @@ async def test_a_statement_that_would_fill_the_disks_is_cancelled_and_writing_go
     for _ in range(2):
         with pytest.raises(errors.QueryCanceled):
             await small.on_writer(BEGIN, f"create table big as {WIDE}")
-    with pytest.raises((errors.QueryCanceled, errors.AdminShutdown)):
+    with pytest.raises(psycopg.OperationalError):  # in the middle of a message PostgreSQL ends the connection
         await copy(small)
     await small.all_serve()
     assert (await small.writer.until(lambda status: status.ready)).epoch == epoch, small.writer.log()

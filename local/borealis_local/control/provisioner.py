@@ -38,6 +38,8 @@ class Provisioner:
                     self._release(claim)
             elif claim["status"]["phase"] == "Pending" and users.get(key):
                 self._provide(claim, users[key])
+            elif claim["status"]["phase"] == "Bound":
+                self._enlarge(claim)
         self._remove_unclaimed()
         return None
 
@@ -67,6 +69,13 @@ class Provisioner:
         modes = claim["spec"].get("accessModes", [])
         status = {**new["status"], "phase": "Bound", "capacity": capacity, "accessModes": modes}
         self._api.patch_status(claims, new, status)
+
+    def _enlarge(self, claim: Object) -> None:
+        """Have the capacity follow what is asked for: a directory has no size of its own."""
+        asked = (claim["spec"].get("resources") or {}).get("requests") or {}
+        if claim["status"].get("capacity") != asked:
+            claims = self._api.kind("v1", "PersistentVolumeClaim")
+            self._api.patch_status(claims, claim, {**claim["status"], "capacity": asked})
 
     def _release(self, claim: Object) -> None:
         metadata = claim["metadata"]

@@ -65,6 +65,9 @@ def space_condition(facts: Facts) -> Condition:
             f"{_names(told, FULL_BACK)}; {REMEDY}; it can be written again below {FULL_BACK:.0%}"
         )
         return condition("StorageSpace", False, "Full", message)
+    if (writer := facts.writer) and (told_by := writer.instance_status) and told_by.full:
+        message = f"{writer.name} has made the database read-only in time: {told_by.full}; {REMEDY}"
+        return condition("StorageSpace", False, "Full", message)
     limit = NEARLY_FULL if _before(facts) in ("", "Enough") else NEARLY_FULL_BACK
     if any(room.share >= limit for room in told):
         message = f"storage nodes are nearly full: {_names(told, limit)}; {REMEDY}; it becomes read-only at {FULL:.0%}"
