@@ -86,7 +86,7 @@ def _lacks_tls(directory: Path) -> bool:
     """Whether PostgreSQL says that it knows no TLS; `-C` as the first argument is for every user, root too."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "postgresql.conf").touch()
-        command = [directory / "postgres", "-C", "ssl_library", "-D", folder]
+        command = [str(directory / "postgres"), "-C", "ssl_library", "-D", folder]
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     return asked.returncode == 0 and not asked.stdout.strip()
 

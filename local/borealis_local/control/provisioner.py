@@ -75,7 +75,7 @@ class Provisioner:
         asked = (claim["spec"].get("resources") or {}).get("requests") or {}
         if claim["status"].get("capacity") != asked:
             claims = self._api.kind("v1", "PersistentVolumeClaim")
-            self._api.patch_status(claims, claim, {**claim["status"], "capacity": asked})
+            self._api.patch_status(claims, dict(claim), {**claim["status"], "capacity": asked})
 
     def _release(self, claim: Object) -> None:
         metadata = claim["metadata"]
