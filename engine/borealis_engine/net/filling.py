@@ -28,8 +28,7 @@ class Filling:
 
     def _fill(self, journal: Journal) -> None:
         try:
-            while journal.wants_fill and not self.tight:
-                journal.fill()
+            while journal.wants_fill and not self.tight and journal.fill():
                 self._measure()
         except MemoryError:
             pass  # an append asks again

@@ -9,7 +9,7 @@ same (`store.holes`, `net.donors`), and a process whose disk failed to write men
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from borealis_engine.net.background import PACE, Background, Pace
@@ -170,8 +170,12 @@ class Healing:
             else:
                 pieces += got
                 filled.append(hole)
-        with self._shell.lending.withheld() if self._shell.lending else nullcontext():
-            put(file.bare, pieces)
+        try:
+            own = file.reopen()
+        except OSError as error:  # nothing was written
+            return f"journal file {number} is damaged, and cannot be opened to be mended: {error.strerror}"
+        with closing(own), self._shell.lending.withheld() if self._shell.lending else nullcontext():
+            put(own, pieces)
         for hole in filled:
             journal.recut(hole)
         for _ in (*mended, *filled):

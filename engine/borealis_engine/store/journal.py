@@ -215,11 +215,14 @@ class Journal:
             self._index.hint(end, behind)
         return b"".join(pieces)
 
-    def fill(self) -> None:
-        """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk."""
+    def fill(self) -> bool:
+        """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk.
+
+        False: not now, no descriptor is free.
+        """
         last = self._last
         try:
-            last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))
+            return last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))
         except OSError as error:
             failed = disk_failed("filling the journal ahead", error)
             self._failed = str(failed)

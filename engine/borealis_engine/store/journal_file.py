@@ -1,14 +1,15 @@
-"""One file of the journal: appended by one thread, filled with zeros ahead by another, read by any.
+"""One file of the journal: appended by one thread, filled with zeros ahead by another, read by any, mended by one more.
 
 Zeros are written ahead so that a sync of appended bytes finds the file's blocks allocated and its length unchanged:
-it then costs one device flush and no metadata. Invariant: zeros are never written over appended bytes (the lock
-and `filled`).
+it then costs one device flush and no metadata. Invariants: zeros are never written over appended bytes (the lock
+and `filled`); and whoever syncs does so on an open file description of its own, for Linux tells of bytes that it failed
+to write once to each: an error told to who fills ahead would be hidden from who acknowledges.
 """
 
 import threading
 from collections.abc import Sequence
 
-from borealis_engine.store.disk import Buffer, Disk, File
+from borealis_engine.store.disk import Buffer, Disk, File, Unopened
 from borealis_engine.store.errors import DiskCorrupt, disk_errors
 from borealis_engine.store.frames import FILE_HEADER, FileHeader, parse_header, render_header
 
@@ -19,12 +20,16 @@ SUFFIX = ".log"
 class JournalFile:
     """An open journal file whose whole batches end at `end`."""
 
-    def __init__(self, file: File, header: FileHeader, end: int) -> None:
+    def __init__(self, disk: Disk, file: File, header: FileHeader, end: int) -> None:
+        """`file` is for who appends, also past this object (`fileno`), and for who reads."""
+        self._disk = disk
         self._file = file
+        self._ahead: File | None = None  # for who fills
+        self._filling = False
         self._lock = threading.Lock()
         self.filled = file.size()  # its length: up to there it is written, with zeros beyond the end
         self._sealed = False
-        self.bare = file  # for those who verify and mend it
+        self.bare = file  # for those who verify it
         self.header = header
         self.end = end
 
@@ -43,14 +48,34 @@ class JournalFile:
         self.end = offset + size
         return offset
 
-    def fill(self, size: int) -> None:
-        """Write and sync `size` zeros behind what is filled, unless the file is sealed."""
+    def fill(self, size: int) -> bool:
+        """Write and sync `size` zeros behind what is filled, unless it is sealed; False: no descriptor is free."""
         with self._lock:
             if self._sealed:
-                return
-            self._file.write((bytes(size),), self.filled)
+                return True
+            try:
+                ahead = self._ahead = self._ahead or self.reopen()
+            except Unopened:
+                return False
+            ahead.write((bytes(size),), self.filled)
             self.filled += size
-        self._file.sync()
+            self._filling = True
+        try:
+            ahead.sync()
+        finally:
+            with self._lock:
+                self._filling = False
+                self._let_go()
+        return True
+
+    def _let_go(self) -> None:
+        """Close what is filled by once it is of no use; under the lock."""
+        if self._sealed and not self._filling and self._ahead is not None:
+            self._ahead.close()
+
+    def reopen(self) -> File:
+        """Open it anew, with a description of its own; OSError if that cannot be."""
+        return self._disk.open(file_name(self.header.number))
 
     def seal(self) -> None:
         """Cut what was filled ahead; nothing is appended any more."""
@@ -58,6 +83,7 @@ class JournalFile:
             self._sealed = True
             self._file.truncate(self.end)
             self.filled = self.end
+            self._let_go()
         self._file.sync()
 
     def cut(self) -> None:
@@ -92,6 +118,7 @@ class JournalFile:
         with self._lock:
             self._sealed = True
             self._file.close()
+            self._let_go()
 
 
 def file_name(number: int) -> str:
@@ -112,7 +139,7 @@ def create_file(disk: Disk, file: File, header: FileHeader, first: Sequence[Buff
     file.sync()
     disk.rename(f"{name}.new", name)
     disk.sync_directory(FOLDER)
-    return JournalFile(file, header, FILE_HEADER + sum(map(len, first)))
+    return JournalFile(disk, file, header, FILE_HEADER + sum(map(len, first)))
 
 
 def open_file(disk: Disk, name: str) -> JournalFile:
@@ -122,4 +149,4 @@ def open_file(disk: Disk, name: str) -> JournalFile:
         header = parse_header(file.read(FILE_HEADER, 0))
     if f"{header.number:016d}{SUFFIX}" != name:
         raise DiskCorrupt(f"journal file {name} says that it is number {header.number}")
-    return JournalFile(file, header, FILE_HEADER)
+    return JournalFile(disk, file, header, FILE_HEADER)

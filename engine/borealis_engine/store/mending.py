@@ -100,7 +100,8 @@ def _begins(file: JournalFile) -> bool:
 def put(file: File, pieces: Sequence[Piece]) -> None:
     """Write what belongs where, durably, and see that it is there; DiskFailed if it is not.
 
-    Pieces that touch are written as one: a disk takes no part of a block that it cannot read.
+    `file` was opened for it: an error of the disk that is told here stays to be told to who appends. Pieces that touch
+    are written as one: a disk takes no part of a block that it cannot read.
     """
     with disk_errors("mending a damaged place"):
         if any(piece.recut for piece in pieces):

@@ -3,7 +3,9 @@
 It is part of the product so that simulations and tests of other packages can use it. Rules it keeps:
 - a write is kept, lost or torn per sector of 512 bytes unless `File.sync` returned after it;
 - a name (create, rename, remove) is kept or lost, in order, unless `sync_directory` returned after it;
-- after a failed sync the bytes look written but are not durable, and the next sync says nothing (as on Linux).
+- after a failed sync the bytes look written but are not durable, and the next sync says nothing (as on Linux);
+- of bytes that could not be written each open file is told once, by its next sync; one that is opened later only if
+  nobody was told before (errseq_t of Linux).
 """
 
 import errno
@@ -26,6 +28,13 @@ class _Inode:
     cached: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # (offset, None) is a truncation
     unreadable: set[int] = field(default_factory=set)  # numbers of sectors
+    errors: int = 0  # how often bytes could not be written
+    told: bool = True  # the latest of it, to anybody
+
+    def lose(self) -> None:
+        """Forget what was not synced, as the kernel does when the device did not take it."""
+        self.pending.clear()
+        self.errors, self.told = self.errors + 1, False
 
     def apply(self, target: bytearray, offset: int, data: bytes | None) -> None:
         if data is None:
@@ -73,6 +82,7 @@ class FakeDisk:
         self.fail_writes = False
         self.exhausted = False  # no descriptor is left to open a file
         self.operations = 0
+        self.before_sync: Callable[[], None] | None = None  # what happens once, between the next write and its sync
         self._names: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
         self._pending: list[Callable[[dict[str, _Inode]], None]] = []
@@ -93,6 +103,10 @@ class FakeDisk:
         self.operations += 1
         if self.cut_after is not None and self.operations > self.cut_after:
             raise PowerCut
+
+    def fail_writeback(self, name: str) -> None:
+        """Have the kernel write out a file by itself, and the device refuse it."""
+        self._names[name].lose()
 
     def used(self) -> int:
         """Give the bytes in all files."""
@@ -164,10 +178,14 @@ class FakeFile:
     def __init__(self, disk: FakeDisk, inode: _Inode) -> None:
         self._disk = disk
         self._inode = inode
+        self._errors = inode.errors if inode.told else inode.errors - 1  # that it was told of
 
     def write_through(self, buffers: Sequence[Buffer], offset: int) -> None:
         """Write and sync."""
         self.write(buffers, offset)
+        happens, self._disk.before_sync = self._disk.before_sync, None
+        if happens is not None:
+            happens()
         self.sync()
 
     def write(self, buffers: Sequence[Buffer], offset: int) -> None:
@@ -210,10 +228,12 @@ class FakeFile:
         self._inode.write(size, None)
 
     def sync(self) -> None:
-        """Make the bytes durable, or lose them silently and fail once."""
+        """Make the bytes durable, or tell once that some were lost: then, or before."""
         self._disk.step()
         if self._disk.fail_syncs:
-            self._inode.pending.clear()
+            self._inode.lose()
+        if self._errors != self._inode.errors:
+            self._errors, self._inode.told = self._inode.errors, True
             raise OSError(errno.EIO, "input/output error")
         for offset, data in self._inode.pending:  # what an earlier, failed sync forgot is not among it
             self._inode.apply(self._inode.durable, offset, data)

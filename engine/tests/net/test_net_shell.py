@@ -11,19 +11,24 @@ from typing import Any
 import pytest
 from borealis_engine.contract.names import ROLE_INSTANCE, ROLE_OPERATOR, ROLE_STORAGE
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
+from borealis_engine.core.journal import Promised
 from borealis_engine.core.messages import Begin, Begun, Feed, Promise, Read, Reason, Reign, Solicit, Subscribe
 from borealis_engine.core.node import Node
+from borealis_engine.net.background import Pace
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import StallFreeClock
 from borealis_engine.net.dial import Conversation, converse
 from borealis_engine.net.errors import Disconnected, NetError, RequestRefused
+from borealis_engine.net.healing import Healing
 from borealis_engine.net.meters import Meters
 from borealis_engine.net.requests import get_image, put_image
 from borealis_engine.net.shell import Shell
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.net.testing.driver import WAL_END, WAL_START, make_image
 from borealis_engine.net.tls import Tls, load_tls
+from borealis_engine.store.errors import DiskCorrupt, DiskFailed
 from borealis_engine.store.journal import Sizes
+from borealis_engine.store.journal_file import file_name
 from borealis_engine.store.member import open_store
 from borealis_engine.store.recovery import DEFAULT_SIZES
 from borealis_engine.store.testing import FakeDisk
@@ -209,3 +214,24 @@ async def test_rubbish_ends_the_connection_and_nothing_else(site: Site) -> None:
     writer.close()
     async with converse(site.endpoint(), site.member) as conversation:
         assert (await solicit(conversation, 2)).granted
+
+
+async def test_an_error_that_mending_hears_of_is_told_to_who_appends_too(site: Site) -> None:
+    """Bytes that the device did not take are told once to each who syncs: mending must not hear it for the append."""
+    store, name = site.shell.store, file_name(1)
+    assert store is not None
+    healing = Healing(site.shell, store, pace=Pace(rest_s=3600, retry_s=0.1))
+    healing.start()
+    try:
+        async with asyncio.timeout(10):
+            while not healing.scrubbed_at:  # noqa: ASYNC110 - a thread makes it so
+                await asyncio.sleep(0.01)
+            site.disk.damage(name, 5)  # in the header, which is mended without a peer
+            site.disk.before_sync = lambda: site.disk.fail_writeback(name)
+            healing.suspect(1, DiskCorrupt("a damaged header"))
+            while not site.node.unfit:  # noqa: ASYNC110 - a thread makes it so
+                await asyncio.sleep(0.01)
+        with pytest.raises(DiskFailed, match="input/output"):
+            store.journal.append([Promised(epoch=Epoch(9), owner="a")])
+    finally:
+        await asyncio.to_thread(healing.stop)
