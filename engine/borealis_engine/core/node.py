@@ -21,7 +21,6 @@ from borealis_engine.core.messages import (
     Append,
     Begin,
     Canvass,
-    Consent,
     Envelope,
     GetImage,
     History,
@@ -33,7 +32,6 @@ from borealis_engine.core.messages import (
     Reason,
     Refused,
     Resign,
-    RoomLeft,
     Solicit,
     Subscribe,
 )
@@ -75,8 +73,7 @@ class Node:
         self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
         self._stream = 0  # newest of the owner's connections
-        self._owner: Conn | None = None  # the connection by which it was heard last
-        self._room = Room(self._pipe)
+        self.room = Room(self._pipe, emit)
         self._beats: dict[Conn, int] = {}  # newest beat heard with data
         self.steady = Steady(pipe=self._pipe, mark=self._mark, tenure=self._tenure, beats=self._beats)
         self._acking: set[Conn] = set()  # connections whose ack goes with the sync that is being filled
@@ -116,11 +113,6 @@ class Node:
             return True
         held = self._pipe.held
         return held.flush < self._in_step or held.epoch != self._pipe.seen.epoch
-
-    @property
-    def upto(self) -> Lsn:
-        """Plain appends are taken up to here, as far as the disk goes without its reserve."""
-        return self._room.upto
 
     @property
     def feeding(self) -> bool:
@@ -171,20 +163,14 @@ class Node:
 
     def measured(self, free: int, reserve: int) -> None:
         """The disk can take `free` bytes more, `reserve` of them not for plain log; the owner hears if that is news."""
-        self._room.measured(free, reserve)
-        self.steady.upto = self._room.upto
-        self._tell_room()
-
-    def _tell_room(self, *, always: bool = False) -> None:
-        conn, epoch, upto = self._owner, self._pipe.seen.promised, self._room.upto
-        if conn is not None and not self.unfit and (always or self._room.is_news(conn, epoch, upto)):
-            self._room.told = (conn, epoch, upto)
-            self._effects.append(Send(conn=conn, message=RoomLeft(epoch, upto)))
+        self.room.measured(free, reserve)
+        self.steady.upto = self.room.upto
+        self._in_service(self.room.tell)
 
     def closed(self, conn: Conn) -> None:
         """The connection is gone: nothing is sent on it any more."""
         self.steady.revoke()
-        self._owner = None if self._owner == conn else self._owner
+        self.room.leave(conn)
         self._beats.pop(conn, None)
         self._serving.closed(conn)
 
@@ -238,10 +224,9 @@ class Node:
 
     def _tick(self, now: float) -> None:
         self._joining.tick(now)
-        if self._mark.due is not None and now >= self._mark.due:
-            record = self._mark.record(self._pipe.seen)
-            if record is not None:
-                self._pipe.add(record)
+        due = self._mark.due is not None and now >= self._mark.due
+        if due and (record := self._mark.record(self._pipe.seen)) is not None:
+            self._pipe.add(record)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: not before the next input."""
@@ -277,45 +262,34 @@ class Node:
                 self._refuse(conn, Reason.UNKNOWN, f"{type(message).__name__} is not for a storage node")
 
     def _canvass(self, conn: Conn, canvass: Canvass, now: float) -> None:
-        state, reason = self._pipe.seen, None
-        if not self._free_for(canvass.owner, now):
-            reason = Reason.LEASE
-        elif canvass.epoch <= state.promised:
-            reason = Reason.EPOCH
-        granted, promised, position = reason is None, state.promised, self.position
-        consent = Consent(epoch=canvass.epoch, granted=granted, reason=reason, promised=promised, position=position)
+        consent = self._tenure.consent(canvass, self._pipe.seen, self.position, now)
         self._effects.append(Send(conn=conn, message=consent))
-
-    def _free_for(self, owner: str, now: float) -> bool:
-        return owner == self._pipe.seen.owner or self._tenure.over(self._pipe.seen, now)
 
     def _solicit(self, conn: Conn, solicit: Solicit, now: float) -> None:
         """Promise, once everything buffered and the promise itself are durable; if asked again, answer again."""
         state = self._pipe.seen
         again = (solicit.epoch, solicit.owner) == (state.promised, state.owner) and not state.resigned
         if not again:
-            if solicit.epoch <= state.promised or not self._free_for(solicit.owner, now):
+            if solicit.epoch <= state.promised or not self._tenure.free_for(solicit.owner, state, now):
                 self._promise(conn, solicit.epoch, granted=False)
                 return
             self._joining.cancel()
             self._tenure.replace(state)
             self._pipe.add(Promised(epoch=solicit.epoch, owner=solicit.owner))
-            self._stream, self._in_step, self._owner = 0, None, None
+            self._stream, self._in_step, self.room.owner = 0, None, None
             self._beats.clear()
         self._tenure.heard_at = now
         self._pipe.then(lambda: self._promise(conn, solicit.epoch, granted=True))
 
     def _resign(self, resign: Resign) -> None:
-        record = self._tenure.resign(resign, self._pipe.seen, joining=self._joining.active)
-        if record is not None:
+        if record := self._tenure.resign(resign, self._pipe.seen, joining=self._joining.active):
             self._pipe.add(record)
             self._in_step = self._in_step if isinstance(record, Resigned) else None
 
     def _promise(self, conn: Conn, epoch: Epoch, *, granted: bool) -> None:
         """Answer with the position as it is now: after the promise."""
         promised = self._pipe.seen.promised
-        granted = granted and promised == epoch
-        promise = Promise(epoch=epoch, granted=granted, promised=promised, position=self.position)
+        promise = Promise(epoch=epoch, granted=granted and promised == epoch, promised=promised, position=self.position)
         self._effects.append(Send(conn=conn, message=promise))
 
     def _begin(self, conn: Conn, begin: Begin, now: float) -> None:
@@ -325,7 +299,7 @@ class Node:
                 self._refuse(conn, Reason.UNKNOWN, why)
                 return
             start = begin.history[-1].start
-            if self._room.refuses(start, begin.upto):
+            if self.room.refuses(start, begin.upto):
                 self._refuse(conn, Reason.FULL, f"no room for log up to {max(start, begin.upto)}")
                 return
             self._tenure.heard_at = now
@@ -354,7 +328,7 @@ class Node:
         if not self._is_owner(conn, append.epoch) or not self._is_newest(conn, append.stream):
             return
         self._tenure.heard_at = now
-        self._owner = conn
+        self.room.owner = conn
         if append.data and not self._store(conn, append):
             return
         self._mark.announce(append.epoch, append.durable, self._pipe.held, now)
@@ -365,7 +339,7 @@ class Node:
         if not append.data and append.beat:
             self._ack(conn, append.beat)
         if self._in_step is not None and self._mark.epoch == append.epoch:
-            self.steady.grant(conn, append.epoch, append.stream, self._room.upto)
+            self.steady.grant(conn, append.epoch, append.stream, self.room.upto)
 
     def _store(self, conn: Conn, append: Append) -> bool:
         """Queue contiguous bytes of a reign whose entry is here, to be acked once durable."""
@@ -376,9 +350,9 @@ class Node:
         if append.lsn < state.flush:
             self._refuse(conn, Reason.STALE, f"append at {append.lsn}, the log ends at {state.flush}")
             return False
-        if append.lsn + len(append.data) > self._room.upto:
-            self._tell_room(always=True)
-            self._refuse(conn, Reason.FULL, f"append at {append.lsn}, there is room up to {self._room.upto}")
+        if append.lsn + len(append.data) > self.room.upto:
+            self.room.tell(always=True)
+            self._refuse(conn, Reason.FULL, f"append at {append.lsn}, there is room up to {self.room.upto}")
             return False
         self._pipe.add(Logged(lsn=append.lsn, data=append.data))
         self._beats[conn] = append.beat
@@ -418,12 +392,9 @@ class Node:
 
     def _settle(self) -> None:
         """Launch the next sync, and wake the feeds."""
-        persist = self._pipe.launch()
-        if persist is not None:
+        if (persist := self._pipe.launch()) is not None:
             self._acking.clear()
             self._effects.append(persist)
-        if self._serving.feeds:
-            told = (self.readable, self.feed_history)
-            if told != self._told:
-                self._told = told
-                self._effects.append(Readable(upto=told[0]))
+        if self._serving.feeds and (told := (self.readable, self.feed_history)) != self._told:
+            self._told = told
+            self._effects.append(Readable(upto=told[0]))

@@ -6,9 +6,12 @@ first ALLOWANCE bytes of each leadership, without which nobody could be promoted
 log is written, so it is told seldom: when it moved by a STEP_SHARE of what is left.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from borealis_engine.contract.volume import Lsn
+from borealis_engine.core.effects import Conn, Send
+from borealis_engine.core.messages import RoomLeft
 from borealis_engine.core.pipeline import Pipeline
 
 MIB: Final = 1 << 20
@@ -30,13 +33,14 @@ def choose_reserve(size: int) -> int:
 class Room:
     """The room of one member; unbounded until `measured` is called."""
 
-    __slots__ = ("_last", "_pipe", "_plain", "told")
+    __slots__ = ("_emit", "_last", "_pipe", "_plain", "_told", "owner")
 
-    def __init__(self, pipe: Pipeline) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: Pipeline, emit: Callable[[Send], None]) -> None:
+        self._pipe, self._emit = pipe, emit
         self._plain = UNBOUNDED
         self._last = UNBOUNDED
-        self.told: tuple[int, int, Lsn] | None = None  # connection, epoch, and what the owner knows
+        self.owner: Conn | None = None  # the connection by which the promised owner was heard last
+        self._told: tuple[Conn, int, Lsn] | None = None  # connection, epoch, and what the owner knows
 
     def measured(self, free: int, reserve: int) -> None:
         """`free` bytes can be written, of which `reserve` are not for plain log."""
@@ -61,9 +65,20 @@ class Room:
     def _upto(self, start: Lsn) -> Lsn:
         return Lsn(max(self._plain, min(start + ALLOWANCE, self._last)))
 
-    def is_news(self, conn: int, epoch: int, upto: Lsn) -> bool:
+    def tell(self, *, always: bool = False) -> None:
+        """Send the owner how far its log may go, if that is news to it or `always`."""
+        conn, epoch, upto = self.owner, self._pipe.seen.promised, self.upto
+        if conn is not None and (always or self._is_news(conn, epoch, upto)):
+            self._told = (conn, epoch, upto)
+            self._emit(Send(conn=conn, message=RoomLeft(epoch, upto)))
+
+    def leave(self, conn: Conn) -> None:
+        """A connection is gone: nobody is told on it any more."""
+        self.owner = None if self.owner == conn else self.owner
+
+    def _is_news(self, conn: Conn, epoch: int, upto: Lsn) -> bool:
         """Return whether the owner on `conn` must hear of `upto`."""
-        if self.told is None or self.told[:2] != (conn, epoch):
+        if self._told is None or self._told[:2] != (conn, epoch):
             return upto != UNBOUNDED
         left = max(0, upto - self._pipe.held.flush)
-        return abs(upto - self.told[2]) >= max(LEAST_STEP, left // STEP_SHARE)
+        return abs(upto - self._told[2]) >= max(LEAST_STEP, left // STEP_SHARE)

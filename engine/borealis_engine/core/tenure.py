@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from borealis_engine.contract.volume import Epoch
 from borealis_engine.core.journal import DurableState, Resigned, Withdrawn
-from borealis_engine.core.messages import Resign
+from borealis_engine.core.messages import Canvass, Consent, Position, Reason, Resign
 
 
 class Before(NamedTuple):
@@ -34,6 +34,20 @@ class Tenure:
     def over(self, state: DurableState, now: float) -> bool:
         """Whether the promised owner needs no longer be respected."""
         return not state.promised or state.resigned or now - self.heard_at >= self._lease
+
+    def free_for(self, owner: str, state: DurableState, now: float) -> bool:
+        """Return whether `owner` may be let in: it is the promised owner itself, or that one is over."""
+        return owner == state.owner or self.over(state, now)
+
+    def consent(self, canvass: Canvass, state: DurableState, position: Position, now: float) -> Consent:
+        """Return the answer to a canvass; it binds nobody."""
+        reason = None
+        if not self.free_for(canvass.owner, state, now):
+            reason = Reason.LEASE
+        elif canvass.epoch <= state.promised:
+            reason = Reason.EPOCH
+        granted, promised = reason is None, state.promised
+        return Consent(epoch=canvass.epoch, granted=granted, reason=reason, promised=promised, position=position)
 
     def replace(self, state: DurableState) -> None:
         """A promise is about to take the place of the one in `state`."""

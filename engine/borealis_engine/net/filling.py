@@ -3,22 +3,21 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from borealis_engine.net.space import Space
 from borealis_engine.store.journal import Journal
 
 
 class Filling:
-    """The thread of one journal; `failed` hears of any error. `tight`: the disk's reserve begins, nothing is filled."""
+    """The thread of one journal; `failed` hears of any error."""
 
-    def __init__(self, failed: Callable[[Exception], None], measure: Callable[[], None]) -> None:
-        """`measure` sets `tight` anew."""
-        self._failed, self._measure = failed, measure
-        self.tight = False
+    def __init__(self, failed: Callable[[Exception], None], space: Space) -> None:
+        self._failed, self._space = failed, space
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fill")
         self._busy = False
 
     def ahead(self, journal: Journal) -> None:
         """Have zeros written behind the end of the journal, if there are few."""
-        if journal.wants_fill and not self._busy and not self.tight:
+        if journal.wants_fill and not self._busy and not self._space.tight:
             self._busy = True
             self._thread.submit(self._fill, journal)
 
@@ -28,8 +27,8 @@ class Filling:
 
     def _fill(self, journal: Journal) -> None:
         try:
-            while journal.wants_fill and not self.tight and journal.fill():
-                self._measure()
+            while journal.wants_fill and not self._space.tight and journal.fill():
+                self._space.measure()
         except MemoryError:
             pass  # an append asks again
         except Exception as error:  # noqa: BLE001 - whatever it was, the node must not go on as if zeros were there

@@ -77,7 +77,7 @@ class Lending:
         terms.flush, terms.durable, terms.generation = node.durable.flush, node.steady.durable, node.config.generation
         terms.fd, terms.kind = frontier.descriptor, LOGGED
         terms.nonce = native.Nonce.from_buffer_copy(frontier.nonce)
-        room = max(0, node.upto - node.durable.flush)
+        room = max(0, node.room.upto - node.durable.flush)
         terms.end, terms.limit, terms.batch = frontier.end, min(frontier.limit, frontier.end + room), frontier.batch
         terms.clock_read, terms.clock_base = self._shell.clock.read
         terms.clock_most, terms.member, terms.feeding = MOST_S, self._member, node.feeding

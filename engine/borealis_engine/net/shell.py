@@ -42,7 +42,6 @@ from borealis_engine.core.effects import (
 from borealis_engine.core.journal import Logged
 from borealis_engine.core.messages import Ack, Refused
 from borealis_engine.core.node import Node
-from borealis_engine.core.room import choose_reserve
 from borealis_engine.core.standing import is_news
 from borealis_engine.net.channel import Endpoint
 from borealis_engine.net.clock import BEAT_S, StallFreeClock
@@ -53,6 +52,7 @@ from borealis_engine.net.lending import HANG_S, Lending
 from borealis_engine.net.meters import Meters
 from borealis_engine.net.port import Port
 from borealis_engine.net.serving import Serving
+from borealis_engine.net.space import Space
 from borealis_engine.net.stream import Stream
 from borealis_engine.net.tls import Tls
 from borealis_engine.net.uploads import Uploads
@@ -66,7 +66,6 @@ log = logging.getLogger(__name__)
 
 BACKLOG_HIGH: Final = 32 << 20  # bytes waiting for the disk before nobody is read any more
 BACKLOG_LOW: Final = 8 << 20
-FILL_BYTES: Final = 2 << 20  # that filling ahead takes in one step, and as many again
 
 P = ParamSpec("P")
 Subject: TypeAlias = int | str  # a journal file by its number, an image by its digest
@@ -90,8 +89,8 @@ class Shell:
         self.changed = threading.Condition(cast(threading.Lock, self.lock))  # what may be read, backlog, or service
         self.cuts = 0  # truncations so far
         self.disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")  # for the event loop
-        self._filling = Filling(self.fail, self.measure)
-        self.claim = 0  # bytes that the member may take, where its disk does not end before; 0: the disk alone counts
+        self.space = Space(self)
+        self._filling = Filling(self.fail, self.space)
         self._streams: dict[Conn, Stream] = {}
         self._syncing: tuple[Conn, int, float] | None = None  # whose reader is in the disk, its thread, since when
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,8 +123,7 @@ class Shell:
             return
         if stream.between_frames and self._extend(conn, stream, data):
             return
-        envelopes = stream.decode(data)
-        if not envelopes:
+        if not (envelopes := stream.decode(data)):
             return
 
         def receive(now: float) -> None:
@@ -155,15 +153,15 @@ class Shell:
     def extended(self, conn: Conn, stream: Stream, epoch: Epoch, flush: Lsn, beat: int) -> None:
         """Acknowledge what `steady.extend` took and is durable, unless more came meanwhile: then the node says what."""
         node = self.node
+        work: list[Work] = []
         with self._whole():
             steady, feeding = node.extended(conn), node.feeding
             if steady:
                 stream.send(Ack(epoch, flush, beat, feeding))
-            work = self._carry_out() if feeding or not steady else None
-            if work is not None:
+            if feeding or not steady:
+                work = self._carry_out()
                 self.changed.notify_all()
-        if work:
-            self._work_off(work, conn)
+        self._work_off(work, conn)
 
     def moved(self, conn: Conn) -> None:
         """D has moved under readers that follow here: what follows from that, in the reader of `conn`."""
@@ -220,9 +218,8 @@ class Shell:
                     self.fail(error)
                     return known
             self.input(lambda now: self.node.configure(config))
-            log.info(
-                "adopted a volume configuration", extra={"generation": config.generation, "revision": config.revision}
-            )
+            which = {"generation": config.generation, "revision": config.revision}
+            log.info("adopted a volume configuration", extra=which)
         return self.node.config
 
     def fail(self, error: Exception) -> None:
@@ -356,23 +353,8 @@ class Shell:
 
     def fill_ahead(self) -> None:
         """Have zeros written behind the end of the journal, if there are few."""
-        if self.store is not None:
+        if self.store:
             self._filling.ahead(self.store.journal)
-
-    def free(self, store: Store) -> int:
-        """Give the bytes that the member may still take: its disk, or its claim where that ends before."""
-        free = store.disk.free()
-        return min(free, max(0, self.claim - store.bytes_used)) if self.claim else free
-
-    def measure(self) -> None:
-        """Tell the node how much room there is, and fill nothing ahead where nothing but the reserve is left."""
-        store = self.store
-        if store is None or self.node.unfit:
-            return
-        free = self.free(store)
-        reserve = choose_reserve(store.bytes_used + free)
-        self._filling.tight = free < reserve + FILL_BYTES
-        self.input(lambda now: self.node.measured(free + store.journal.ahead, reserve))
 
     # --- the event loop ------------------------------------------------------------------------------------------
 
@@ -380,12 +362,11 @@ class Shell:
         """Let the clock go on, do what is due, and replace threads that hang in the disk."""
         while True:
             self.clock.beat()
-            due = self.node.next_deadline()
-            if due is not None and due <= self.clock.now():
+            if (due := self.node.next_deadline()) is not None and due <= self.clock.now():
                 self.input(self.node.tick)
             if self.lending:
                 self.lending.look()
-            self.measure()
+            self.space.measure()
             if (syncing := self._syncing) is not None and time.monotonic() - syncing[2] > HANG_S:
                 self.port.relieve(*syncing[:2])
             await asyncio.sleep(BEAT_S)
@@ -409,7 +390,7 @@ class Shell:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(None, self._stop)
+        await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
         self.port.stop()

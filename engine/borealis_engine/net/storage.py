@@ -150,11 +150,11 @@ class StorageNode:
     def _shortage(self) -> str:
         """Say that plain log is refused, if it is."""
         held = self.node.durable
-        return NO_ROOM if held.history and self.node.upto - held.flush < LEAST_STEP else ""
+        return NO_ROOM if held.history and self.node.room.upto - held.flush < LEAST_STEP else ""
 
     def hold_to(self, claim: Claim) -> None:
         """Take no more than the claim, from now on."""
-        self.shell.claim = claim.size
+        self.shell.space.claim = claim.size
 
     def status(self) -> StorageStatus:
         """Give what `/status` shows."""
@@ -173,8 +173,8 @@ class StorageNode:
             generation=0 if self._forgetful else node.config.generation,
             revision=0 if self._forgetful else node.config.revision,
             bytes_used=store.bytes_used if store else 0,
-            bytes_free=self.shell.free(store) if store else 0,
-            claim=self.shell.claim,
+            bytes_free=self.shell.space.free,
+            claim=self.shell.space.claim,
             scrubbed_at=healing.scrubbed_at if healing else 0.0,
             damaged=len(healing.damaged) if healing else 0,
             repaired=healing.repaired if healing else 0,
@@ -223,7 +223,7 @@ class StorageNode:
         while True:
             durable, config = self.node.durable, self.node.config
             damaged = len(self.healing.damaged) if self.healing else 0
-            told = (self._shortage(), self.shell.claim)
+            told = (self._shortage(), self.shell.space.claim)
             now = (self.state, durable.promised, durable.epoch, self.node.has_image, config.version, damaged, told)
             if self.node.unfit and not self.renewal.is_set() and self._worth_another_start():
                 log.warning("beginning anew: %s is over", self.node.unfit)

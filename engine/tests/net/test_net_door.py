@@ -111,7 +111,12 @@ async def test_a_handshake_as_a_whole_has_a_deadline(
     monkeypatch.setattr(control, "HANDSHAKE_S", 1.0)
     site = Site(make_certificates(tmp_path, cluster_uid=CLUSTER), FakeDisk())
     host = site.member.address.rpartition(":")[0]
-    surface = control.Surface(status=dict, configure=lambda config: config, ready=lambda: True)  # type: ignore[arg-type]
+    surface = control.Surface(
+        status=dict,  # type: ignore[arg-type]
+        configure=lambda config: config,
+        configuration=lambda: site.node.config,
+        ready=lambda: True,
+    )
     serving = control.serve_control(surface, control.Changes(), site.tls(names.ROLE_STORAGE), host=host)
     async with site.serving(), serving:
         reader, writer = await asyncio.open_connection(host, port)
@@ -170,7 +175,9 @@ async def test_the_oldest_of_whoever_has_most_goes_for_a_newcomer(pod: Pod) -> N
 
 async def test_a_slow_request_to_the_probes_has_a_deadline(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "PROBE_S", 0.5)
-    surface = control.Surface(status=pod.status, configure=pod.configure, ready=lambda: True)
+    surface = control.Surface(
+        status=pod.status, configure=pod.configure, configuration=lambda: pod.config, ready=lambda: True
+    )
     async with control.serve_probes(surface, host=pod.host, port=names.PROBE_PORT + 1):
         reader, writer = await asyncio.open_connection(pod.host, names.PROBE_PORT + 1)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")

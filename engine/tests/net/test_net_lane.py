@@ -29,6 +29,7 @@ from borealis_engine.core.messages import (
     Read,
     Reason,
     Reign,
+    RoomLeft,
     Subscribe,
 )
 from borealis_engine.core.steady import Steady
@@ -104,10 +105,16 @@ class Owner:
         self.end, self.written = Lsn(self.end + len(data)), self.written + data
         await self.conversation.send(append)
 
+    async def heard(self) -> object:
+        """Receive the next message that is not of the room that the node has left."""
+        while isinstance(message := await self.conversation.receive(), RoomLeft):
+            pass
+        return message
+
     async def settled(self) -> None:
         """Take acks until one covers all: each only says more than the one before."""
         while self.acked < self.end:
-            ack = await self.conversation.receive()
+            ack = await self.heard()
             assert isinstance(ack, Ack)
             assert ack.epoch == EPOCH
             assert self.acked < ack.flush <= self.end
@@ -194,7 +201,7 @@ async def test_a_promise_in_the_midst_of_appends_ends_them(site: Site) -> None:
         reason = None
         while reason is None:
             try:
-                ack = await owner.conversation.receive()
+                ack = await owner.heard()
             except RequestRefused as error:
                 reason = error.refused.reason
             else:
