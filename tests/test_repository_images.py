@@ -41,5 +41,14 @@ def test_images_do_not_run_as_root(image: str) -> None:
     assert re.findall(r"^USER (.+)$", text, re.MULTILINE)[-1] == "10001:10001"
 
 
+@pytest.mark.parametrize("image", ["client", "engine", "operator"])
+def test_what_an_image_copies_is_sent_to_the_builder(image: str) -> None:
+    text = (ROOT / "images" / f"{image}.Dockerfile").read_text()
+    copied = [name for names in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for name in names.split()]
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert "constraints.txt" in copied
+    assert set(copied) - {"."} <= sent
+
+
 def _name(requirement: str) -> str:
     return re.split(r"[\[=<>~! ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
