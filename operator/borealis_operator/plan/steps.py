@@ -101,7 +101,7 @@ def _make_volume(facts: Facts) -> tuple[VolumeConfig, list[Action]]:
     """Give the first configuration, or the one that the members hold if the ConfigMap was lost or damaged."""
     cluster, live = facts.cluster, facts.live("ConfigMap", volume_name(facts.cluster.name))
     begun = facts.storage_pods or any(kind == "PersistentVolumeClaim" for kind, _ in facts.objects)
-    if not live and not begun:
+    if not live and not begun and not cluster.status.epoch:  # one that had a writer is never begun anew
         config = make_config(cluster.name, cluster.uid, facts.nodes, entropy=facts.entropy)
         return config, [Create(manifest=render_volume(cluster, config, resource_version=""))]
     rebuilt, name = rebuild_config(facts.remembered, cluster.uid), volume_name(cluster.name)

@@ -103,6 +103,17 @@ async def test_without_four_that_agree_it_is_told_and_ready_is_false_but_a_failo
     assert config(running) == before
 
 
+async def test_a_cluster_that_had_a_writer_is_not_begun_anew_when_all_of_its_volume_is_gone(running: Stage) -> None:
+    gone = [key for key in running.kube.objects if key[0] in ("ConfigMap", "PersistentVolumeClaim", "Pod")]
+    for key in gone:
+        del running.kube.objects[key]
+    await running.settle()
+    assert ("ConfigMap", KEY.namespace, "orders-volume") not in running.kube.objects
+    ready = told(running)["Ready"]
+    assert ready["status"] == "False"
+    assert "would disown the data" in told(running)["Reconciled"]["message"]
+
+
 def test_the_highest_generation_that_four_agree_on_counts(stage: Stage) -> None:
     members = tuple(Member(id=MemberId(f"{n:016x}"), name=f"s-{n}", zone="a", address="old") for n in range(6))
     old = VolumeConfig(cluster_uid="u", generation=Generation(1), revision=1, sealed=True, members=members)
