@@ -52,6 +52,7 @@ CAUGHT_BY = {  # if the core or the simulator changed what a seed is: `make muta
     "a joiner current with any log": Plan(seed=0, script="late joiner"),
     "a joiner current before its log is durable": Plan(seed=0, script="slow joiner"),
     "a member before it has caught up": Plan(seed=1),
+    "a member that is smaller without its image": Plan(seed=0, script="unreadable images"),
     "effects carried out in the middle of older ones": Plan(seed=19),
     "the generation of an append ignored": Plan(seed=3),
     "a configuration that a restart forgets": Plan(seed=1),

@@ -16,6 +16,7 @@ class Disk:
         self.state: DurableState = EMPTY
         self.log = bytearray()  # from state.start
         self.images: dict[str, ImageExtent] = {}
+        self.unreadable_until = 0.0  # the images: their damage is noticed, by the digest; then a member gives them anew
         self.writing: Persist | None = None
         self.config: VolumeConfig | None = None  # as remembered
         self.oracle = oracle

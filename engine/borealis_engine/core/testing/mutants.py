@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, MemberId, VolumeConfig
-from borealis_engine.core import campaign, custody, quorum, reign, writer
+from borealis_engine.core import campaign, custody, node, quorum, reign, writer
 from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import Conn, Send
 from borealis_engine.core.history import common_point
@@ -265,6 +265,12 @@ def _three(sixes: quorum.Sixes, agreed: Collection[MemberId]) -> bool:
     return all(len(six.intersection(agreed)) >= 3 for six in sixes)
 
 
+def _smaller_without_an_image(state: DurableState, *, known: tuple[Epoch, Lsn], image_here: bool) -> Position:
+    if not image_here:
+        return Position(history=(), flush=Lsn(0))
+    return custody.claim(state, known=known, image_here=image_here)
+
+
 def _overtake(self: Drain[Any]) -> None:
     while effects := self._effects():
         self._carry_out(effects)
@@ -379,6 +385,7 @@ MUTANTS: Final = (
     Mutant(
         name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)
     ),
+    Mutant(name="a member that is smaller without its image", patches=((node, "claim", _smaller_without_an_image),)),
     Mutant(name="effects carried out in the middle of older ones", patches=((Drain, "run", _overtake),)),
     Mutant(name="the generation of an append ignored", patches=((Node, "receive", _append_of_any_generation),)),
     Mutant(name="a configuration that a restart forgets", patches=((Storage, "configure", _forget),)),

@@ -189,6 +189,27 @@ def _other_image(scene: Scene) -> None:
     world.at(2.4, scene.network.blocked.difference_update, apart)
 
 
+def _unreadable_images(scene: Scene) -> None:
+    """A's commits are on four; all lose power; two of these cannot read their image then, the other two are late."""
+    world, (a, b), nodes = scene.world, _calm(scene), scene.nodes
+
+    def power() -> None:
+        for node in nodes:
+            node.crash()
+        for node in nodes[:2]:
+            node.disk.unreadable_until = 2.8
+        for node in (*nodes[:2], *nodes[4:]):
+            node.start()
+
+    a.promote()
+    world.at(0.6, _cut, scene, a, nodes[4:])
+    world.at(1.2, a.crash)
+    world.at(1.2, power)
+    world.at(1.3, b.promote)
+    for node in nodes[2:4]:
+        world.at(3.0, node.start)
+
+
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +296,7 @@ SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "restart": _restart,
     "old generation": _old_generation,
     "other image": _other_image,
+    "unreadable images": _unreadable_images,
     "late joiner": _late_joiner,
     "slow joiner": _slow_joiner,
     "empty joiner": _empty_joiner,

@@ -79,18 +79,27 @@ class Storage:
         """Boot from the disk."""
         if not self.up and not self.gone:
             self.up, self._life = True, self._life + 1
+            readable = self._world.now >= self.disk.unreadable_until
             self.clock = Clock(self._world)
             self.node = Node(
                 member=self.id,
                 config=self.disk.config or self._given,
                 durable=self.disk.state,
-                images=self.disk.images,
+                images=self.disk.images if readable else {},
                 lease=self._lease,
                 now=self.clock.now,
             )
             self._effects = Drain(self.node.effects, self._carry_out)
             self._timer = float("inf")
             self._drain()
+            if not readable:
+                self._world.at(self.disk.unreadable_until, self._fetched_anew, self._life)
+
+    def _fetched_anew(self, life: int) -> None:
+        """The scrub has the images again, from a member that can read them."""
+        if self.up and life == self._life:
+            for image, extent in self.disk.images.items():
+                self.input(self.node.image_arrived, image, extent, self.clock.now)
 
     def crash(self, torn: int | None = None) -> None:
         """Lose power; `torn` records of what is being written have reached the disk, else some."""
