@@ -80,8 +80,7 @@ def test_full_disk(scenario: Scenario, cluster: Kind, client: Client, quickstart
             scenario.figures["filled"] = cluster.on(node, FILL, path).split()[-3]
             client.python(LOAD, quickstart.url(), str(WRITTEN_MB))
             told = quickstart.await_condition("StorageHealthy", "False", "Degraded", timeout=60)
-            assert f"{victim} is failed (" in told["message"], told
-            assert "disk full" in told["message"], told
+            assert f"{victim} is catching-up (no room for log" in told["message"], told  # it takes part in all else
             ledger.await_commits(100, timeout=60)
             cluster.on(node, FREE, path)
             start = time.monotonic()
