@@ -1,16 +1,21 @@
-"""What goes wrong in a schedule: crashes of nodes and instances, zones, everything; partitions; frozen connections.
+"""What goes wrong in a schedule: crashes of nodes and instances, of zones, of everything; partitions and frozen
+connections; disks.
 
-All faults end at the time that the plan says; then the world has to recover by itself.
+Each seed leaves whole classes of faults out: what one of them hides, another seed shows (swarm testing). All faults
+end at the time that the plan says; then the world has to recover by itself.
 """
 
-from collections.abc import Callable
 from operator import itemgetter
 from random import Random
+from typing import Final
 
 from borealis_engine.core.testing.plan import FAULTS_S, Plan
+from borealis_engine.core.testing.rot import Fault, Rot
 from borealis_engine.core.testing.scene import Scene
 from borealis_engine.core.testing.scripts import SCRIPTS
 from borealis_engine.core.testing.storage import Storage
+
+SHARE: Final = 0.75  # of the seeds that have a class of faults
 
 
 class Faults:
@@ -18,6 +23,7 @@ class Faults:
 
     def __init__(self, scene: Scene, plan: Plan) -> None:
         self.happened: list[int] = []  # their numbers
+        self._scene = scene
         self._world, self._network, self._until = scene.world, scene.network, plan.until
         self._nodes, self._agents, self._operator = scene.nodes, scene.agents, scene.operator
         if plan.script:
@@ -28,24 +34,29 @@ class Faults:
 
     def _draw(self, plan: Plan) -> None:
         world, random = self._world, self._world.random
-        kinds: list[Callable[[], None]] = [
-            self._node, self._node, self._zone, self._agent, self._agent, self._outage, self._quick_restart,
-            self._partition, self._isolate, self._freeze, self._freeze_owner, self._hand_over, self._rival,
+        dice, membership = Random(f"swarm {plan.seed}"), plan.seed % 2 == 1
+        crashes: list[Fault] = [self._node, self._node, self._zone, self._outage, self._quick_restart]
+        classes: list[list[Fault]] = [
+            [self._power], [self._agent, self._agent, self._hand_over, self._rival],
+            [self._partition, self._isolate], [self._freeze, self._freeze_owner],
         ]  # fmt: skip
-        chosen = random.sample(kinds, random.randint(3, len(kinds)))
+        kinds = sum((kinds for kinds in classes if dice.random() < SHARE), crashes if dice.random() < SHARE else [])
+        kinds = kinds or crashes
+        chosen = random.sample(kinds, random.randint(min(3, len(kinds)), len(kinds)))
         drawn = [(random.uniform(0.1, FAULTS_S), random.choice(chosen)) for _ in range(random.randint(4, 14))]
-        if plan.seed % 2:
+        if membership:
             drawn += self._membership(Random(plan.seed))
+        drawn += Rot(self._scene, dice, membership=membership).draw(dice, FAULTS_S)
         for number, (when, fault) in enumerate(sorted(drawn, key=itemgetter(0)), 1):
             if number not in plan.without and when < plan.until:
                 world.at(when, self._happen, number, fault)
         for agent in self._agents:
             world.at(random.uniform(0, 0.3), agent.promote)
 
-    def _membership(self, random: Random) -> list[tuple[float, Callable[[], None]]]:
+    def _membership(self, random: Random) -> list[tuple[float, Fault]]:
         """Every other schedule replaces members, up to three, one after the other."""
         kinds = [self._lose, self._lose, self._drain]
-        drawn: list[tuple[float, Callable[[], None]]] = [
+        drawn: list[tuple[float, Fault]] = [
             (random.uniform(0.1, FAULTS_S * 0.8), random.choice(kinds)) for _ in range(random.randint(1, 5))
         ]
         for fault in (self._operator_away, self._give_up, self._joiner):
@@ -71,7 +82,7 @@ class Faults:
         """The newest node loses power."""
         self._down(self._nodes[-1:])
 
-    def _happen(self, number: int, fault: Callable[[], None]) -> None:
+    def _happen(self, number: int, fault: Fault) -> None:
         self.happened.append(number)
         self._world.note("faults", f"{number}:", fault.__name__.strip("_"))
         fault()
@@ -101,6 +112,14 @@ class Faults:
 
     def _outage(self) -> None:
         self._down(self._nodes)
+
+    def _power(self) -> None:
+        """The power of everything fails at once; nothing that was not synced is left."""
+        for agent in self._agents:
+            agent.crash()
+        for node in self._nodes:
+            node.crash(torn=0)
+            self._world.after(self._pause(), node.start)
 
     def _quick_restart(self) -> None:
         """Several nodes lose power and come back at once: what was answered must have been durable."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from borealis_engine.contract.volume import Epoch, Lsn, MemberId
 from borealis_engine.core import messages as m
 from borealis_engine.core.effects import CancelPull, ImageExtent, LoadImage, Pull, PullImage, StoreImage
+from borealis_engine.core.journal import NOBODY
 from borealis_engine.core.sourcing import Ask, Sourcing, donors
 from borealis_engine.core.testing.blob import unpack
+from borealis_engine.core.testing.disk import Thing
 from borealis_engine.core.testing.network import Link
 
 if TYPE_CHECKING:
@@ -120,13 +122,35 @@ class Fetching:
             sourcing.ended(donor)
         self._go_on(token)
 
+    def mend(self, hole: tuple[int, int], donor: MemberId) -> None:
+        """Ask a peer for damaged log: below its D, where a checksum proves it the same, or of the own epoch."""
+        shell, got = self._node, bytearray()
+        start, upto = Lsn(hole[0]), Lsn(hole[1])
+
+        def take(answer: m.Message) -> None:
+            if isinstance(answer, m.LogData):
+                got.extend(answer.data)
+                if answer.last and len(got) == upto - start:
+                    shell.disk.mend(hole, bytes(got))
+
+        epoch = shell.random.choice((NOBODY, shell.disk.state.epoch))
+        self._call(_IMAGE, donor, m.Read(epoch=epoch, start=start, upto=upto), take)
+
     def _load_image(self, token: int, image: str, start: Lsn, upto: Lsn) -> None:
         shell = self._node
+        if Thing.IMAGE in shell.disk.damaged:
+            shell.input(shell.node.pull_failed, token, shell.clock.now)
+            shell.scrub()
+            return
         prefix = (m.Reign(epoch=Epoch(1), start=shell.disk.images[image].start, image=image),)
         log = shell.disk.oracle.content(prefix, start, upto)
         shell.input(shell.node.pulled, token, start, log, shell.clock.now)
 
     # --- images ---------------------------------------------------------------------------------------------------
+
+    def obtain(self, image: str, donor: MemberId) -> None:
+        """Fetch a damaged image anew."""
+        self._call(_IMAGE, donor, m.GetImage(image=image), lambda a: self._image_pulled(image, a))
 
     def _image_pulled(self, image: str, answer: m.Message) -> None:
         if isinstance(answer, m.ImageData):
@@ -137,4 +161,5 @@ class Fetching:
     def _store_image(self, image: str, extent: ImageExtent) -> None:
         shell = self._node
         shell.disk.images[image] = extent
+        shell.disk.damaged.discard(Thing.IMAGE)
         shell.input(shell.node.image_arrived, image, extent, shell.clock.now)

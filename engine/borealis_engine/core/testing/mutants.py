@@ -4,13 +4,12 @@ A mutant replaces functions of the real state machines for the time of a block. 
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from borealis_engine.contract.volume import Epoch, Generation, Lsn, MemberId, VolumeConfig
-from borealis_engine.core import campaign, custody, node, quorum, reign, writer
+from borealis_engine.core import campaign, custody, quorum, reign, writer
 from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import Conn, Send
 from borealis_engine.core.history import common_point
@@ -36,26 +35,11 @@ from borealis_engine.core.serving import Serving
 from borealis_engine.core.steady import Steady
 from borealis_engine.core.tail import LogEnd
 from borealis_engine.core.tenure import Tenure
+from borealis_engine.core.testing.damage_mutants import DAMAGE
+from borealis_engine.core.testing.mutant import Mutant
 from borealis_engine.core.testing.operator import Operator
 from borealis_engine.core.testing.storage import Storage
 from borealis_engine.core.watermark import Watermark
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One bug: which attributes are replaced by what."""
-
-    name: str
-    patches: tuple[tuple[Any, str, object], ...]
-
-    @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Have the bug for the time of the block."""
-        with ExitStack() as undo:
-            for owner, name, replacement in self.patches:
-                undo.callback(setattr, owner, name, owner.__dict__[name])
-                setattr(owner, name, replacement)
-            yield
 
 
 def _ack_what_is_queued(self: Node, conn: Conn, beat: int) -> None:
@@ -265,12 +249,6 @@ def _three(sixes: quorum.Sixes, agreed: Collection[MemberId]) -> bool:
     return all(len(six.intersection(agreed)) >= 3 for six in sixes)
 
 
-def _smaller_without_an_image(state: DurableState, *, known: tuple[Epoch, Lsn], image_here: bool) -> Position:
-    if not image_here:
-        return Position(history=(), flush=Lsn(0))
-    return custody.claim(state, known=known, image_here=image_here)
-
-
 def _overtake(self: Drain[Any]) -> None:
     while effects := self._effects():
         self._carry_out(effects)
@@ -385,7 +363,7 @@ MUTANTS: Final = (
     Mutant(
         name="a member before it has caught up", patches=((Operator, "sees_current", staticmethod(_as_if_current)),)
     ),
-    Mutant(name="a member that is smaller without its image", patches=((node, "claim", _smaller_without_an_image),)),
+    *DAMAGE,
     Mutant(name="effects carried out in the middle of older ones", patches=((Drain, "run", _overtake),)),
     Mutant(name="the generation of an append ignored", patches=((Node, "receive", _append_of_any_generation),)),
     Mutant(name="a configuration that a restart forgets", patches=((Storage, "configure", _forget),)),

@@ -6,10 +6,11 @@ and then and acts on what it saw a while ago, as any operator does; it may be aw
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Final
 
-from borealis_engine.contract.volume import Generation, Joining, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import WRITE_QUORUM, Generation, Joining, Member, MemberId, VolumeConfig
 from borealis_engine.core.testing.agent import Agent
 from borealis_engine.core.testing.reader import Reader
 from borealis_engine.core.testing.setting import Setting
@@ -32,6 +33,8 @@ class Operator:
         self._away_until = 0.0
         self._quiet = False
         self._since = 0.0  # when the configuration was changed
+        for node in nodes:
+            node.ask_operator = partial(self._later, self._remind, node)
 
     # --- what happens to it ---------------------------------------------------------------------------------------
 
@@ -43,7 +46,7 @@ class Operator:
         """Replace a member (any, or one that is gone already), whose node is `lost` for good, or alive."""
         if self.config.joining is not None or self._world.now < self._away_until:
             return
-        gone = [member.id for member in self.config.members if self._by_id[member.id].gone]
+        gone = [member.id for member in self.config.members if self._by_id[member.id].dead]
         old = old or (gone[0] if gone else self._random.choice(self.config.members).id)
         if lost:
             self._by_id[old].lose()
@@ -54,6 +57,7 @@ class Operator:
         joint = replace(self._next(), joining=Joining(member=new, replaces=old))
         node = Storage(member=new, setting=replace(self._setting, config=joint))
         node.peers, self._by_id[new.id] = self._by_id, node
+        node.ask_operator = partial(self._later, self._remind, node)
         self._nodes.append(node)
         self._oracle.disks[node.id] = node.disk
         self._swap(joint)
@@ -69,11 +73,20 @@ class Operator:
         if not self._quiet:
             self._quiet, self._away_until = True, 0.0
             self.announce()
+        self._overtake()
         if self.config.joining is None:
-            if any(self._by_id[member.id].gone for member in self.config.members):
+            if any(self._by_id[member.id].dead for member in self.config.members):
                 self.replace(lost=False)
         elif self._world.now > self._since + PATIENCE_S:
             self.give_up()
+
+    def _overtake(self) -> None:
+        """Swap in a number above one that a member made up, if four live by the configuration that is in force."""
+        live = [node for node in self._nodes if node.up and not node.node.unfit]
+        heard = max((node.generation for node in live), default=0)
+        mine = [node for node in live if node.generation == self.config.generation]
+        if heard > self.config.generation and len(mine) >= WRITE_QUORUM:
+            self._swap(replace(self.config, generation=Generation(heard + 1)))
 
     def announce(self) -> None:
         """Tell everybody."""
@@ -82,7 +95,7 @@ class Operator:
     @property
     def settled(self) -> bool:
         """Whether six members are there."""
-        return self.config.joining is None and not any(self._by_id[m.id].gone for m in self.config.members)
+        return self.config.joining is None and not any(self._by_id[m.id].dead for m in self.config.members)
 
     # --- what it does ---------------------------------------------------------------------------------------------
 
@@ -101,6 +114,13 @@ class Operator:
         for one in everybody:
             if self._random.random() < share:
                 self._later(_tell, one, self.config)
+
+    def _remind(self, node: Storage) -> None:
+        """Tell a member that reports no configuration."""
+        if self._world.now < self._away_until:
+            self._later(self._remind, node)
+        elif node.up:
+            node.told(self.config)
 
     def _watch(self, generation: Generation) -> None:
         """Finish the replacement once the joiner has said that it is current."""
@@ -128,5 +148,7 @@ class Operator:
 
 
 def _tell(one: Storage | Agent | Reader, config: VolumeConfig) -> None:
-    if not isinstance(one, Storage) or one.up:
+    if not isinstance(one, Storage):
         one.configure(config)
+    elif one.up:
+        one.told(config)

@@ -75,7 +75,7 @@ class Oracle:
             self._four(six, holds, rule, *details)
 
     def _four(self, six: set[MemberId], holds: Callable[[MemberId, Disk], bool], rule: str, *details: object) -> None:
-        have = [id[-2:] for id, disk in self.disks.items() if id in six and holds(id, disk)]
+        have = [id[-2:] for id, disk in self.disks.items() if id in six and (disk.forgetful or holds(id, disk))]
         require(len(have) >= WRITE_QUORUM, rule, *details, have)
 
     # --- what owners do -------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Oracle:
         require(config.generation >= self._left, "a generation that was left acknowledges nothing", config.generation)
         self._quorum(
             config,
-            lambda id, disk: disk.state.start > 0 and disk.read(start, lsn) == grown,
+            lambda id, disk: disk.state.start > 0 and disk.written(start, lsn) == grown,
             "D is on four disks",
             (epoch, start, lsn),
         )

@@ -10,31 +10,15 @@ from typing import Final
 from borealis_engine.contract.volume import Generation
 from borealis_engine.core.journal import Entered
 from borealis_engine.core.messages import Ack, Append, Begin, GetImage, Message, Promise, PutImage, Solicit
-from borealis_engine.core.testing.agent import Agent
+from borealis_engine.core.testing.disk_scripts import DISKS
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.scene import Scene
-from borealis_engine.core.testing.storage import Storage
-
-NEVER: Final = 3.9  # just before all ends well
-
-
-def _calm(scene: Scene) -> tuple[Agent, Agent]:
-    """Fast disks and network; nobody campaigns but who is told to."""
-    scene.network.delay, scene.network.repeats = 0.001, False
-    for node in scene.nodes:
-        node.slow = 0.0003
-    return scene.agents[0], scene.agents[1]
-
-
-def _cut(scene: Scene, agent: Agent, nodes: list[Storage]) -> set[tuple[str, str]]:
-    pairs = {(agent.name, node.name) for node in nodes}
-    scene.network.blocked |= pairs
-    return pairs
+from borealis_engine.core.testing.staging import NEVER, calm, cut, replace_first
 
 
 def _late_begin(scene: Scene) -> None:
     """A's Begin reaches two nodes when B has long been reigning there."""
-    world, (a, b), slow = scene.world, _calm(scene), {node.name for node in scene.nodes[4:]}
+    world, (a, b), slow = scene.world, calm(scene), {node.name for node in scene.nodes[4:]}
 
     def late(link: Link, message: Message) -> float:
         return 2.5 if isinstance(message, Begin) and link.client is a and link.server.name in slow else 0
@@ -47,7 +31,7 @@ def _late_begin(scene: Scene) -> None:
 
 def _late_append(scene: Scene) -> None:
     """A's last append reaches the nodes when they hold B's entry, at the same LSN, and nothing of B's yet."""
-    world, (a, b) = scene.world, _calm(scene)
+    world, (a, b) = scene.world, calm(scene)
 
     def late(link: Link, message: Message) -> float:
         if isinstance(message, Append) and world.now >= 1:
@@ -71,7 +55,7 @@ def _late_append(scene: Scene) -> None:
 
 def _late_answers(scene: Scene) -> None:
     """A's beats are answered late, when nothing reaches the nodes any more; B campaigns."""
-    world, (a, b) = scene.world, _calm(scene)
+    world, (a, b) = scene.world, calm(scene)
 
     def late(link: Link, message: Message) -> float:
         if isinstance(message, Ack) and 1.0 <= world.now < 1.6:
@@ -85,8 +69,8 @@ def _late_answers(scene: Scene) -> None:
 
 def _late_promise(scene: Scene) -> None:
     """A wins three promises twice; one of the first round arrives in the second."""
-    world, (a, _), nodes = scene.world, _calm(scene), scene.nodes
-    later = _cut(scene, a, [nodes[5]])
+    world, (a, _), nodes = scene.world, calm(scene), scene.nodes
+    later = cut(scene, a, [nodes[5]])
 
     def late(link: Link, message: Message) -> float:
         if isinstance(message, Promise) and link.server is nodes[3]:
@@ -101,12 +85,12 @@ def _late_promise(scene: Scene) -> None:
 
 def _torn_entry(scene: Scene) -> None:
     """Two nodes with log that B's reign voids lose power while they truncate; then C finds one of them."""
-    world, (a, b), c, nodes = scene.world, _calm(scene), scene.agents[2], scene.nodes
+    world, (a, b), c, nodes = scene.world, calm(scene), scene.agents[2], scene.nodes
     b.busy = False
     for node in nodes[4:]:
         node.slow = 0.02
-    apart = _cut(scene, b, nodes[4:])
-    _cut(scene, c, nodes[:2])
+    apart = cut(scene, b, nodes[4:])
+    cut(scene, c, nodes[:2])
     torn: set[str] = set()
 
     def watch() -> None:
@@ -122,7 +106,7 @@ def _torn_entry(scene: Scene) -> None:
             world.after(0.002, watch)
 
     a.promote()
-    world.at(1.0, _cut, scene, a, nodes[:4])
+    world.at(1.0, cut, scene, a, nodes[:4])
     world.at(1.5, a.crash)
     world.at(1.5, b.promote)
     world.at(2.3, scene.network.blocked.difference_update, apart)
@@ -132,9 +116,9 @@ def _torn_entry(scene: Scene) -> None:
 
 def _longer_log(scene: Scene) -> None:
     """Two nodes hold much that A wrote in vain; C finds them, and two of the four that hold B's reign."""
-    world, (a, b), c, nodes = scene.world, _calm(scene), scene.agents[2], scene.nodes
-    _cut(scene, b, nodes[4:])
-    _cut(scene, c, nodes[:2])
+    world, (a, b), c, nodes = scene.world, calm(scene), scene.agents[2], scene.nodes
+    cut(scene, b, nodes[4:])
+    cut(scene, c, nodes[:2])
 
     def write_little() -> None:
         b.busy = True
@@ -142,7 +126,7 @@ def _longer_log(scene: Scene) -> None:
 
     b.busy = False
     a.promote()
-    world.at(1.0, _cut, scene, a, nodes[:4])
+    world.at(1.0, cut, scene, a, nodes[:4])
     world.at(1.5, a.crash)
     world.at(1.5, b.promote)
     world.at(2.6, write_little)
@@ -151,10 +135,10 @@ def _longer_log(scene: Scene) -> None:
 
 def _restart(scene: Scene) -> None:
     """All nodes lose power and come back within A's lease, and most of them hear B only."""
-    world, (a, b) = scene.world, _calm(scene)
+    world, (a, b) = scene.world, calm(scene)
 
     def power() -> None:
-        _cut(scene, a, scene.nodes[:4])
+        cut(scene, a, scene.nodes[:4])
         for node in scene.nodes:
             node.crash()
             node.start()
@@ -166,15 +150,15 @@ def _restart(scene: Scene) -> None:
 
 def _old_generation(scene: Scene) -> None:
     """A campaigns with a configuration that is no longer in force, until a refusal teaches it the new one."""
-    a, _ = _calm(scene)
+    a, _ = calm(scene)
     a.config = replace(a.config, generation=Generation(0))
     a.promote()
 
 
 def _other_image(scene: Scene) -> None:
     """Two nodes hold A's image, B's reign has another; they hear its D long before they have that, and readers ask."""
-    world, (a, b), nodes = scene.world, _calm(scene), scene.nodes
-    apart = _cut(scene, b, nodes[4:])
+    world, (a, b), nodes = scene.world, calm(scene), scene.nodes
+    apart = cut(scene, b, nodes[4:])
     scene.network.blocked |= {(f"reader-{i}", node.name) for i in range(2) for node in nodes[:4]}
 
     def late(link: Link, message: Message) -> float:
@@ -189,59 +173,31 @@ def _other_image(scene: Scene) -> None:
     world.at(2.4, scene.network.blocked.difference_update, apart)
 
 
-def _unreadable_images(scene: Scene) -> None:
-    """A's commits are on four; all lose power; two of these cannot read their image then, the other two are late."""
-    world, (a, b), nodes = scene.world, _calm(scene), scene.nodes
-
-    def power() -> None:
-        for node in nodes:
-            node.crash()
-        for node in nodes[:2]:
-            node.disk.unreadable_until = 2.8
-        for node in (*nodes[:2], *nodes[4:]):
-            node.start()
-
-    a.promote()
-    world.at(0.6, _cut, scene, a, nodes[4:])
-    world.at(1.2, a.crash)
-    world.at(1.2, power)
-    world.at(1.3, b.promote)
-    for node in nodes[2:4]:
-        world.at(3.0, node.start)
-
-
 # --- membership -----------------------------------------------------------------------------------------------------
-
-
-def _replace_first(scene: Scene, *, away: float = 0.0) -> None:
-    """The first member is replaced, and lives; everybody hears of it; then the operator is away."""
-    scene.operator.replace(lost=False, old=scene.nodes[0].id)
-    scene.operator.announce()
-    scene.operator.crash(away)
 
 
 def _late_joiner(scene: Scene) -> None:
     """What A wrote is on the one that is replaced and on three more, and reaches the joiner late."""
-    world, (a, _) = scene.world, _calm(scene)
+    world, (a, _) = scene.world, calm(scene)
 
     def late(link: Link, message: Message) -> float:
         joiner = link.server.name == "node-6" and isinstance(message, Append) and bool(message.data)
         return world.now + 0.4 if joiner else 0
 
     scene.network.late = late
-    _cut(scene, a, scene.nodes[4:])
+    cut(scene, a, scene.nodes[4:])
     a.promote()
     world.at(0.25, setattr, a, "busy", False)
-    world.at(0.6, _replace_first, scene)
+    world.at(0.6, replace_first, scene)
     world.at(NEVER, setattr, a, "busy", True)
 
 
 def _slow_joiner(scene: Scene) -> None:
     """A is silent, so the joiner is told that nothing is missing while its slow disk still has it to write."""
-    world, (a, _) = scene.world, _calm(scene)
+    world, (a, _) = scene.world, calm(scene)
 
     def begin() -> None:
-        _replace_first(scene)
+        replace_first(scene)
         scene.nodes[-1].slow = 0.2
 
     a.busy = False
@@ -252,33 +208,33 @@ def _slow_joiner(scene: Scene) -> None:
 
 def _empty_joiner(scene: Scene) -> None:
     """B finds the one that is replaced, three more, and a joiner that holds nothing yet."""
-    world, (a, b) = scene.world, _calm(scene)
-    _cut(scene, b, scene.nodes[4:])
+    world, (a, b) = scene.world, calm(scene)
+    cut(scene, b, scene.nodes[4:])
     a.promote()
     world.at(1.0, a.crash)
-    world.at(1.0, _replace_first, scene)
+    world.at(1.0, replace_first, scene)
     world.at(1.1, b.promote)
 
 
 def _new_three(scene: Scene) -> None:
     """B finds three old members and a joiner that has caught up, and not the one that it is to replace."""
-    world, (a, b) = scene.world, _calm(scene)
-    _cut(scene, b, [scene.nodes[0], *scene.nodes[4:6]])
+    world, (a, b) = scene.world, calm(scene)
+    cut(scene, b, [scene.nodes[0], *scene.nodes[4:6]])
     a.promote()
-    world.at(1.0, lambda: _replace_first(scene, away=NEVER))
+    world.at(1.0, lambda: replace_first(scene, away=NEVER))
     world.at(2.0, a.crash)
     world.at(2.1, b.promote)
 
 
 def _two_generations(scene: Scene) -> None:
     """A goes on by the old generation with four members and hears no news; B takes over by the joint one."""
-    world, (a, b) = scene.world, _calm(scene)
+    world, (a, b) = scene.world, calm(scene)
 
     def begin() -> None:
         scene.operator.replace(lost=False)
         for configure in (b.configure, scene.nodes[0].configure, scene.nodes[1].configure):
             world.at(1.1, configure, scene.operator.config)
-        _cut(scene, a, scene.nodes[:2])
+        cut(scene, a, scene.nodes[:2])
 
     a.promote()
     world.at(1.0, begin)
@@ -296,7 +252,7 @@ SCRIPTS: Final[dict[str, Callable[[Scene], None]]] = {
     "restart": _restart,
     "old generation": _old_generation,
     "other image": _other_image,
-    "unreadable images": _unreadable_images,
+    **DISKS,
     "late joiner": _late_joiner,
     "slow joiner": _slow_joiner,
     "empty joiner": _empty_joiner,

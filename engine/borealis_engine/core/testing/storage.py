@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId, VolumeConfig
+from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core import messages as m
 from borealis_engine.core.drain import Drain
 from borealis_engine.core.effects import (
@@ -30,12 +30,13 @@ from borealis_engine.core.journal import DurableState, Logged
 from borealis_engine.core.node import Node
 from borealis_engine.core.testing.blob import pack
 from borealis_engine.core.testing.clockwork import Clock
-from borealis_engine.core.testing.disk import Disk
+from borealis_engine.core.testing.disk import FOR_GOOD, Disk, Rotten, Thing
 from borealis_engine.core.testing.fetching import Fetching
 from borealis_engine.core.testing.network import Link
 from borealis_engine.core.testing.setting import Setting
 from borealis_engine.core.testing.violation import Violation, require
 
+RETRY_S: Final = 0.1  # seconds between attempts to mend
 PIECE: Final = 512  # bytes of log sent at once
 _EXTENDED: Final = 0  # for the token of a sync that the short way asked for
 
@@ -63,8 +64,13 @@ class Storage:
         self.disk = Disk(self.name, setting.oracle)
         self.peers: dict[MemberId, Storage] = {}
         self.crashes = 0
+        self.failed = False  # for good: what is damaged no other member can give
+        self._healing = False
+        self.forgets = False  # what it was told of the configuration is damaged
+        self.ask_operator: Callable[[], None] = lambda: None
         self._given, self._lease = setting.config, setting.lease
         self._world, self._network = setting.world, setting.network
+        self.random = setting.world.random
         self._links: dict[Conn, Link] = {}
         self._fetching = Fetching(self)
         self._feeds: dict[Conn, Feed] = {}
@@ -79,27 +85,34 @@ class Storage:
         """Boot from the disk."""
         if not self.up and not self.gone:
             self.up, self._life = True, self._life + 1
-            readable = self._world.now >= self.disk.unreadable_until
+            unfit = self._look()
             self.clock = Clock(self._world)
             self.node = Node(
                 member=self.id,
                 config=self.disk.config or self._given,
                 durable=self.disk.state,
-                images=self.disk.images if readable else {},
+                images={} if Thing.IMAGE in self.disk.damaged else self.disk.images,
                 lease=self._lease,
                 now=self.clock.now,
+                unfit=unfit,
             )
             self._effects = Drain(self.node.effects, self._carry_out)
             self._timer = float("inf")
             self._drain()
-            if not readable:
-                self._world.at(self.disk.unreadable_until, self._fetched_anew, self._life)
+            self._healing = bool(self.node.unfit or self.disk.damaged)
+            if self._healing:
+                self.later(self._heal)
 
-    def _fetched_anew(self, life: int) -> None:
-        """The scrub has the images again, from a member that can read them."""
-        if self.up and life == self._life:
-            for image, extent in self.disk.images.items():
-                self.input(self.node.image_arrived, image, extent, self.clock.now)
+    def _look(self) -> str:
+        """Say what of the disk keeps the node from service as it starts; empty if nothing does."""
+        self.failed = bool(self.disk.damaged & FOR_GOOD)
+        self.forgets = Thing.CONFIGURATION in self.disk.damaged
+        if self.failed:
+            return "identity, promise or history is damaged"
+        if self.forgets:
+            self.ask_operator()
+            return "the configuration is damaged"
+        return "the journal is damaged" if self.disk.holes else ""
 
     def crash(self, torn: int | None = None) -> None:
         """Lose power; `torn` records of what is being written have reached the disk, else some."""
@@ -120,9 +133,63 @@ class Storage:
 
     def configure(self, config: VolumeConfig) -> None:
         """Adopt a higher configuration, durably first."""
-        if config.version > self.node.config.version:
-            self.disk.config = config
+        if config.version > self.node.config.version and not self.forgets:
+            self._remember(config)
             self.input(self.node.configure, config)
+
+    def told(self, config: VolumeConfig) -> None:
+        """Hear the operator, who knows; who has forgotten begins anew with it."""
+        if not self.forgets:
+            self.configure(config)
+        elif config.version >= self._given.version:
+            self._remember(config)
+            self._begin_anew()
+
+    def _remember(self, config: VolumeConfig) -> None:
+        self.disk.config = config
+        self.disk.damaged.discard(Thing.CONFIGURATION)
+
+    # --- damage ------------------------------------------------------------------------------------------------
+
+    @property
+    def dead(self) -> bool:
+        """Whether another member has to take its place."""
+        return self.gone or bool(self.disk.damaged & FOR_GOOD)
+
+    def scrub(self) -> None:
+        """Notice what has rotted, as a node that runs does."""
+        if not self.up or self.node.unfit:
+            return
+        if Thing.PROMISE in self.disk.damaged:
+            self.failed = True
+            self.input(self.node.failed, "promise or history is damaged")
+        elif Thing.IMAGE in self.disk.damaged:
+            for image in self.disk.images:
+                self.node.image_lost(image)
+        if not self._healing:
+            self._heal()
+
+    def _heal(self) -> None:
+        """Ask some member for what is damaged, again and again; serve once all that kept the node from it is there."""
+        disk = self.disk
+        if self.failed or self.forgets or self.node.retired:
+            return
+        if self.node.unfit and not disk.holes:
+            self._begin_anew()
+            return
+        peers = [id for id in self.peers if id != self.id]
+        if disk.holes:
+            self._fetching.mend(self._world.random.choice(disk.holes), self._world.random.choice(peers))
+        if Thing.IMAGE in disk.damaged and not self.node.unfit:
+            for image in disk.images:
+                self._fetching.obtain(image, self._world.random.choice(peers))
+        self._healing = bool(disk.holes) or Thing.IMAGE in disk.damaged
+        if self._healing:
+            self._world.after(RETRY_S, self._alive(self._heal))
+
+    def _begin_anew(self) -> None:
+        self.crash()
+        self.start()
 
     @property
     def current(self) -> bool:
@@ -130,9 +197,9 @@ class Storage:
         return self.up and not self.node.unfit and bool(self.node.durable.history) and not self.node.catching_up
 
     @property
-    def generation(self) -> int:
-        """Of the configuration in force here."""
-        return self.node.config.generation
+    def generation(self) -> Generation:
+        """Of the configuration in force here; 0 if it is not known."""
+        return Generation(0) if self.forgets else self.node.config.generation
 
     def _retire(self) -> None:
         """Feeds end with the service."""
@@ -243,6 +310,10 @@ class Storage:
                 self._feeds[conn] = feed = Feed(self._links[conn], start)
                 self._feed(feed)
             case ServeImage(conn=conn, image=image):
+                if Thing.IMAGE in self.disk.damaged:
+                    self._links.pop(conn).hang_up()
+                    self.scrub()
+                    return
                 data = m.ImageData(image=image, size=0, offset=0, data=pack(self.disk.images[image]))
                 self._answer(self._links[conn], data)
             case Truncated(end=end):
@@ -250,7 +321,7 @@ class Storage:
                     feed.link.hang_up()
                     del self._feeds[feed.link.conn]
             case OutOfService(reason=reason):
-                if not self.node.retired:
+                if not self.node.retired and not self.failed:
                     raise Violation(f"nodes stay in service: {self.name} {reason}")
                 self._retire()
             case Adopt(config=config):
@@ -261,13 +332,16 @@ class Storage:
 
     def later(self, do: Callable[..., None], *args: object) -> None:
         """Do it after a moment, unless the node crashed meanwhile."""
+        self._world.after(self._world.random.random() * 0.003, self._alive(do, *args))
+
+    def _alive(self, do: Callable[..., None], *args: object) -> Callable[[], None]:
         life = self._life
 
         def unless_dead() -> None:
             if self.up and life == self._life:
                 do(*args)
 
-        self._world.after(self._world.random.random() * 0.003, unless_dead)
+        return unless_dead
 
     def _persist(self, persist: Persist) -> None:
         assert self.disk.writing is None, "one sync at a time"
@@ -290,8 +364,12 @@ class Storage:
         if conn not in self._links:
             return
         end = Lsn(min(upto, start + PIECE))
-        data = self.disk.read(start, end)
-        if not self.node.serves(epoch):
+        try:
+            data = self.disk.read(start, end)
+        except Rotten:
+            data = None
+            self.scrub()
+        if data is None or not self.node.serves(epoch):
             self._links.pop(conn).hang_up()
             return
         self._answer(self._links[conn], m.LogData(lsn=start, data=data, last=end == upto))
@@ -302,7 +380,13 @@ class Storage:
         upto, history = self.node.readable, self.node.feed_history
         if upto > feed.at or history != feed.told:
             end = max(feed.at, upto)
-            data = self.disk.read(feed.at, end)
+            try:
+                data = self.disk.read(feed.at, end)
+            except Rotten:
+                feed.link.hang_up()
+                self._feeds.pop(feed.link.conn, None)
+                self.scrub()
+                return
             news = history if history != feed.told else None
             self._answer(feed.link, m.Feed(lsn=feed.at, durable=upto, data=data, history=news))
             feed.at, feed.told = end, history

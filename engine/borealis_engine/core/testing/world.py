@@ -18,6 +18,7 @@ from borealis_engine.core.testing.storage import Storage
 from borealis_engine.core.testing.violation import require
 
 LEASE: Final = 0.8  # seconds
+COMMIT_S: Final = 8.0  # seconds after the faults in which something must be committed: ten leases
 QUIET_S: Final = 12.0  # seconds in which the world must have recovered
 LOOK_S: Final = 0.1  # seconds between looks at whether it has
 
@@ -84,9 +85,9 @@ class World:
     def _recover(self) -> None:
         """A writer comes and commits; then its clients fall silent, and all six nodes and all readers have it all."""
         world, before = self.clockwork, self.oracle.end
-        deadline = world.now + QUIET_S
+        soon, deadline = world.now + COMMIT_S, world.now + QUIET_S
         while not (self._reigning() and self.oracle.end > before):
-            require(world.now < deadline, "a writer comes and commits once the faults ended")
+            require(world.now < soon, "a writer comes and commits once the faults ended")
             self.operator.settle()
             for agent in self.agents:
                 agent.promote()
