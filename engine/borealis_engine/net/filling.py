@@ -27,8 +27,10 @@ class Filling:
 
     def _fill(self, journal: Journal) -> None:
         try:
-            while journal.wants_fill and not self._space.tight and journal.fill():
-                self._space.measure()
+            filled = True
+            while filled and journal.wants_fill and not self._space.tight:
+                filled = journal.fill()
+                self._space.measure()  # at once: zeros that found no room say that others took it
         except MemoryError:
             pass  # an append asks again
         except Exception as error:  # noqa: BLE001 - whatever it was, the node must not go on as if zeros were there

@@ -216,10 +216,7 @@ class Journal:
         return b"".join(pieces)
 
     def fill(self) -> bool:
-        """Write one step of zeros ahead; DiskFailed, for good, if that fails: no room for it counts as a full disk.
-
-        False: not now, no descriptor is free.
-        """
+        """Write one step of zeros ahead; DiskFailed, for good, if that fails. False: no room, or no descriptor, for now."""
         last = self._last
         try:
             return last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from borealis_engine.store.disk import Buffer, Disk, File, Unopened
-from borealis_engine.store.errors import DiskCorrupt, disk_errors
+from borealis_engine.store.errors import NO_ROOM, DiskCorrupt, disk_errors
 from borealis_engine.store.frames import FILE_HEADER, FileHeader, parse_header, render_header
 
 FOLDER = "journal"
@@ -49,7 +49,10 @@ class JournalFile:
         return offset
 
     def fill(self, size: int) -> bool:
-        """Write and sync `size` zeros behind what is filled, unless it is sealed; False: no descriptor is free."""
+        """Write and sync `size` zeros behind what is filled, unless it is sealed; False: no descriptor, or no room.
+
+        Zeros that find no room lose nothing: what they were for is not appended yet.
+        """
         with self._lock:
             if self._sealed:
                 return True
@@ -57,7 +60,12 @@ class JournalFile:
                 ahead = self._ahead = self._ahead or self.reopen()
             except Unopened:
                 return False
-            ahead.write((bytes(size),), self.filled)
+            try:
+                ahead.write((bytes(size),), self.filled)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    return False
+                raise
             self.filled += size
             self._filling = True
         try:

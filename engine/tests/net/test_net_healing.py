@@ -272,24 +272,32 @@ async def short_of_room(nodes: StorageNodes, number: int) -> None:
     assert status.state in (StorageState.CURRENT, StorageState.CATCHING_UP)
 
 
+async def full_disks(nodes: StorageNodes, *numbers: int) -> list[Path]:
+    """Leave no byte on members' disks, and wait until they know: log that is under way meanwhile could find no room."""
+    ballast = [fill_up(nodes, number) for number in numbers]
+    for number in numbers:
+        await short_of_room(nodes, number)
+    return ballast
+
+
 async def test_members_that_are_full_stop_nothing_and_go_on_when_there_is_room(tmp_path: Path) -> None:
     """They refuse log before their disks do, so none of them fails; three of them stop commits and no leadership."""
     nodes = StorageNodes(tmp_path, lease_s=LEASE_S)
     with small_disks(nodes, 0, 3, 4):
         async with nodes:
-            piece, written = os.urandom(1 << 20), 0
+            piece = os.urandom(1 << 20)
             async with WriterDriver(nodes) as driver:
                 elected: Elected = await driver.reign()
-                ballast = [fill_up(nodes, number) for number in (0, 3)]
+                await driver.append(piece)
+                ballast = await full_disks(nodes, 0, 3)
                 for _ in range(12):  # more than is filled ahead
                     await driver.append(piece)
-                    written += len(piece)
                 for number in (0, 3):
                     await short_of_room(nodes, number)
                 for path in ballast:
                     path.unlink()
                 for number in (0, 3):
-                    await nodes.reaches(number, epoch=elected.epoch, flush=elected.end + written)
+                    await nodes.reaches(number, epoch=elected.epoch, flush=elected.end + 13 * len(piece))
                 await three_full(nodes, driver, piece)
                 await nodes.reaches(3, flush=driver.writer.durable)
                 held = await log_of(driver, nodes, 3, driver.writer.durable, elected.epoch)
@@ -302,7 +310,7 @@ async def test_members_that_are_full_stop_nothing_and_go_on_when_there_is_room(t
 
 async def three_full(nodes: StorageNodes, driver: WriterDriver, piece: bytes) -> None:
     """Fill three disks: commits wait, for longer than the lease; with room again they are all acknowledged."""
-    ballast = [fill_up(nodes, number) for number in (0, 3, 4)]
+    ballast = await full_disks(nodes, 0, 3, 4)
     appending = [asyncio.ensure_future(driver.append(piece)) for _ in range(12)]
     for number in (0, 3, 4):
         await short_of_room(nodes, number)

@@ -192,6 +192,21 @@ def test_a_failed_sync_of_the_filling_fails_the_journal() -> None:
         journal.append([Promised(epoch=Epoch(3), owner="b")])
 
 
+def test_a_full_disk_ends_the_filling_and_costs_nothing() -> None:
+    """What is filled already takes log; zeros follow when there is room again."""
+    disk = FakeDisk()
+    journal = fresh(disk)
+    journal.append([ENTRY])
+    assert journal.fill()
+    ahead, disk.capacity = journal.ahead, disk.used() + SMALL.step // 2
+    assert not journal.fill()
+    assert journal.ahead == ahead
+    journal.append([Logged(lsn=START, data=b"x")])
+    disk.capacity = 1 << 30
+    assert journal.fill()
+    assert open_journal(disk, member=MEMBER, sizes=SMALL).state == journal.state
+
+
 @pytest.mark.parametrize("file", [0, 1, -1])
 @pytest.mark.parametrize("where", [0.02, 0.3, 0.6])
 def test_damage_before_the_last_batch_is_told_and_never_cut(file: int, where: float) -> None:
