@@ -1,14 +1,12 @@
 """Commits that give up their wait for the volume, and users who only say so: what ends a reign, and what does not."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
-from borealis_engine.contract import names
 from borealis_engine.contract.status import DatabaseSpec, Role
 from borealis_engine.net.testing import StorageNodes
 from borealis_engine.postgres.testing import Agent
@@ -33,14 +31,9 @@ async def writer(folder: Path) -> AsyncIterator[Agent]:
         agent = Agent(nodes, folder, 0)
         try:
             await agent.start()
-            await agent.until(lambda status: status.role is Role.STARTING)
-            assert await agent.post(names.PROMOTE) == 202
-            await agent.ready(Role.WRITER)
-            assert await agent.apply(SPEC) == 200
+            await agent.lead(SPEC)
             yield agent
         finally:
-            for process in nodes.processes.values():
-                process.send_signal(signal.SIGCONT)
             await agent.kill()
 
 
@@ -69,17 +62,14 @@ async def test_a_reign_outlives_a_wait_that_is_given_up_if_the_commit_is_durable
         pid = client.info.backend_pid
         if how == "statement_timeout":
             await client.execute("set statement_timeout = '500ms'")
-        for number in (0, 1, 2):
-            nodes.processes[number].send_signal(signal.SIGSTOP)
-        insert = IN_A_BLOCK if how == "statement_timeout" else "insert into t values (1)"
-        commit = asyncio.create_task(client.execute(insert))
-        if how != "statement_timeout":
-            await waits_for_the_volume(other, pid)
-            await other.execute(f"select {how}(%s)".encode(), (pid,))
-        await asyncio.wait({commit}, timeout=DEADLINE_S)
-        assert (commit.exception() is None) is (how != "pg_terminate_backend")
-        for number in (0, 1, 2):
-            nodes.processes[number].send_signal(signal.SIGCONT)
+        async with nodes.frozen(0, 1, 2):
+            insert = IN_A_BLOCK if how == "statement_timeout" else "insert into t values (1)"
+            commit = asyncio.create_task(client.execute(insert))
+            if how != "statement_timeout":
+                await waits_for_the_volume(other, pid)
+                await other.execute(f"select {how}(%s)".encode(), (pid,))
+            await asyncio.wait({commit}, timeout=DEADLINE_S)
+            assert (commit.exception() is None) is (how != "pg_terminate_backend")
         await other.execute("insert into t values (2)")
         rows = await (await other.execute("select i from t order by i")).fetchall()
         assert rows == [(1,), (2,)]

@@ -33,7 +33,7 @@ from borealis_engine.core.messages import (
     Subscribe,
 )
 from borealis_engine.core.steady import Steady
-from borealis_engine.net.dial import Conversation, converse
+from borealis_engine.net.dial import ANSWER_S, Conversation, converse
 from borealis_engine.net.errors import RequestRefused
 from borealis_engine.net.lane import Lane
 from borealis_engine.net.lending import Lending
@@ -105,9 +105,9 @@ class Owner:
         self.end, self.written = Lsn(self.end + len(data)), self.written + data
         await self.conversation.send(append)
 
-    async def heard(self) -> object:
+    async def heard(self, within_s: float = ANSWER_S) -> object:
         """Receive the next message that is not of the room that the node has left."""
-        while isinstance(message := await self.conversation.receive(), RoomLeft):
+        while isinstance(message := await self.conversation.receive(within_s), RoomLeft):
             pass
         return message
 
@@ -329,6 +329,6 @@ async def test_a_damaged_frame_is_no_append(site: Site) -> None:
         frame[-1] ^= 1
         write([bytes(frame)])
         with pytest.raises(Exception, match=r"closed|silent|reset"):
-            await owner.conversation.receive(5)
+            await owner.heard(5)
         with site.shell.lock:
             assert site.node.durable.flush == owner.acked

@@ -6,11 +6,10 @@ The test speaks to the log writer without a look at the event loop, so whatever 
 import asyncio
 import os
 import random
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,24 +78,6 @@ class Reigning:
         self.nodes, self.owner, self.writer, self.postgres = nodes, owner, writer, postgres
         self.latency = writer._latency
 
-    @asynccontextmanager
-    async def frozen(self, *numbers: int) -> AsyncIterator[None]:
-        self._signal(signal.SIGSTOP, numbers)
-        try:
-            await self.until(lambda: all(self._stands_still(number) for number in numbers))
-            yield
-        finally:
-            self._signal(signal.SIGCONT, numbers)
-
-    def _signal(self, signum: signal.Signals, numbers: tuple[int, ...]) -> None:
-        for number in numbers:
-            os.kill(self.nodes.processes[number].pid, signum)
-
-    def _stands_still(self, number: int) -> bool:
-        """Whether all threads have stopped: one that was at work may go on for a moment."""
-        tasks = Path(f"/proc/{self.nodes.processes[number].pid}/task").iterdir()
-        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
-
     async def lent(self) -> None:
         lane = self.owner._lane
         assert lane is not None
@@ -161,7 +142,7 @@ async def test_commits_need_no_event_loop(reigning: Reigning) -> None:
 
 async def test_two_frozen_members_cost_no_commit_and_catch_up(reigning: Reigning) -> None:
     await reigning.lent()
-    async with reigning.frozen(1, 4):
+    async with reigning.nodes.frozen(1, 4):
         for _ in range(40):
             reigning.postgres.commit(300)
         for _ in range(200):  # more than may be under way to one member, and than one lending keeps
@@ -176,7 +157,7 @@ async def test_two_frozen_members_cost_no_commit_and_catch_up(reigning: Reigning
 
 async def test_without_four_nothing_is_reported(reigning: Reigning) -> None:
     await reigning.lent()
-    async with reigning.frozen(0, 2, 5):
+    async with reigning.nodes.frozen(0, 2, 5):
         reigning.postgres.sock.sendall(reigning.postgres.wal(300))
         reigning.postgres.sock.settimeout(0.3)
         with suppress(TimeoutError):

@@ -10,7 +10,8 @@ import secrets
 import signal
 import ssl
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +102,21 @@ class StorageNodes:
     async def stop(self, *numbers: int) -> None:
         """SIGTERM nodes and reap them."""
         await self._end(numbers, signal.SIGTERM)
+
+    @asynccontextmanager
+    async def frozen(self, *numbers: int) -> AsyncIterator[None]:
+        """Have nodes stand still for the time of the block, which begins once none of their threads is at work."""
+        held = [self.processes[number] for number in numbers]
+        try:
+            for process in held:
+                process.send_signal(signal.SIGSTOP)
+            async with asyncio.timeout(START_DEADLINE_S):
+                while not all(map(_stands_still, held)):  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(_POLL_S / 10)
+            yield
+        finally:
+            for process in held:
+                process.send_signal(signal.SIGCONT)
 
     async def push(self, config: VolumeConfig, *numbers: int) -> None:
         """Put a configuration to nodes, as the operator does; it is the one of this volume from here on."""
@@ -247,3 +263,9 @@ class StorageNodes:
         for process in ending:
             async with asyncio.timeout(START_DEADLINE_S):
                 await process.wait()
+
+
+def _stands_still(process: Program) -> bool:
+    """Whether all threads have stopped: after SIGSTOP one that was at work may go on for a moment."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
