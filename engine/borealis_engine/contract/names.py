@@ -10,9 +10,7 @@ POSTGRES_PORT: Final = 5432
 # Control paths (HTTPS with client certificates, JSON). Probe paths (plain HTTP) are /healthz /readyz /metrics.
 STATUS: Final = "/status"  # GET -> InstanceStatus | StorageStatus
 EVENTS: Final = "/events"  # GET -> NDJSON of statuses: on change, and at least every EVENTS_HEARTBEAT_S
-VOLUME: Final = (
-    "/volume"  # GET -> VolumeConfig in force; PUT VolumeConfig; 409 with the newer one if the node already knows better
-)
+VOLUME: Final = "/volume"  # GET -> VolumeConfig in force; PUT VolumeConfig; 409 with a newer one if one is known
 PROMOTE: Final = "/promote"  # POST {} -> 202; progress shows in status; idempotent
 RESIGN: Final = "/resign"  # POST {} -> 202; the writer gives its epoch up and stops
 DATABASE: Final = "/database"  # PUT DatabaseSpec -> 200 once true in SQL on the writer; 409 if not the writer

@@ -79,7 +79,7 @@ class VolumeConfig:
     @classmethod
     @lru_cache(maxsize=16)
     def from_json(cls, text: str) -> "VolumeConfig":
-        """Parse `to_json`; KeyError, TypeError or ValueError on anything else. See `malformation` before using it."""
+        """Parse `to_json`; KeyError, TypeError or ValueError on anything else. Where it may be damaged: `parse`."""
         raw: dict[str, Any] = json.loads(text)
         uid, joining = raw["clusterUid"], raw.get("joining")
         return cls(
@@ -90,6 +90,17 @@ class VolumeConfig:
             members=tuple(_parse_member(member) for member in raw["members"]),
             joining=Joining(member=_parse_member(joining), replaces=MemberId(joining["replaces"])) if joining else None,
         )
+
+
+def parse(text: str) -> VolumeConfig:
+    """Read a configuration that may be damaged or made by hand; ValueError says what is wrong with it."""
+    try:
+        config = VolumeConfig.from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a volume configuration: {error!r}") from error
+    if wrong := malformation(config):
+        raise ValueError(f"no possible volume configuration: {wrong}")
+    return config
 
 
 def malformation(config: VolumeConfig) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from borealis_engine.contract import names
-from borealis_engine.contract.volume import VolumeConfig, malformation
+from borealis_engine.contract.volume import VolumeConfig, parse
 
 
 class ConfigInvalid(Exception):
@@ -59,11 +59,9 @@ class Environment:
         remedy = "give the VolumeConfig as JSON (the operator keeps it in ConfigMap <cluster>-volume)"
         text = self.text(names.ENV_VOLUME, remedy)
         try:
-            config = VolumeConfig.from_json(text)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigInvalid(f"{names.ENV_VOLUME} cannot be read ({error!r}): {remedy}") from error
-        if wrong := malformation(config):
-            raise ConfigInvalid(f"{names.ENV_VOLUME} cannot be ({wrong}): {remedy}")
+            config = parse(text)
+        except ValueError as error:
+            raise ConfigInvalid(f"{names.ENV_VOLUME} cannot be read ({error}): {remedy}") from error
         uid = self.text(names.ENV_CLUSTER_UID, "give the uid of the DBCluster")
         if config.cluster_uid != uid:
             raise ConfigInvalid(f"{names.ENV_CLUSTER_UID}={uid}, but {names.ENV_VOLUME} is of {config.cluster_uid}")

@@ -25,7 +25,7 @@ from borealis_engine.contract.names import (
     STATUS,
     VOLUME,
 )
-from borealis_engine.contract.volume import VolumeConfig, malformation
+from borealis_engine.contract.volume import VolumeConfig, parse
 from borealis_engine.net.door import HANDSHAKE_S, Drop
 from borealis_engine.net.errors import PeerRejected
 from borealis_engine.net.http import listening
@@ -168,11 +168,9 @@ def _events(surface: Surface, changes: Changes) -> RequestHandler:
 def _volume(surface: Surface) -> RequestHandler:
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
-            wanted = VolumeConfig.from_json((await request.read()).decode())
-        except (KeyError, TypeError, ValueError) as error:
-            return web.json_response({"error": f"not a volume configuration: {error!r}"}, status=400)
-        if wrong := malformation(wanted):
-            return web.json_response({"error": f"no possible volume configuration: {wrong}"}, status=400)
+            wanted = parse((await request.read()).decode())
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
         known = surface.configure(wanted)
         status = 200 if known == wanted else 409
         return web.Response(text=known.to_json(), content_type="application/json", status=status)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from borealis_engine.contract.names import LOG_PORT
 from borealis_engine.contract.status import NO_ROOM, Claim, StorageState, StorageStatus
-from borealis_engine.contract.volume import MemberId, VolumeConfig, malformation
+from borealis_engine.contract.volume import MemberId, VolumeConfig, parse
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.core.node import Node
 from borealis_engine.core.room import LEAST_STEP
@@ -124,7 +124,7 @@ class StorageNode:
         if self._forgetful is None:
             return self.shell.configure(config)
         given = self._settings.config
-        if config.cluster_uid != given.cluster_uid or config.version < given.version or malformation(config):
+        if config.cluster_uid != given.cluster_uid or config.version < given.version:
             return given
         self._forgetful.remember_volume(config.to_json())
         log.info("keeping the configuration that the operator told, and beginning anew with it")
@@ -246,9 +246,7 @@ def recall(store: Store, given: VolumeConfig) -> VolumeConfig:
         store.remember_volume(given.to_json())
         return given
     try:
-        kept = VolumeConfig.from_json(text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DiskCorrupt(f"{VOLUME} is unreadable: {error!r}") from error
-    if wrong := malformation(kept):
-        raise DiskCorrupt(f"{VOLUME} cannot be: {wrong}")
+        kept = parse(text)
+    except ValueError as error:
+        raise DiskCorrupt(f"{VOLUME} is unreadable: {error}") from error
     return kept if kept.cluster_uid == given.cluster_uid and kept.version > given.version else given

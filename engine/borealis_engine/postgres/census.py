@@ -1,13 +1,9 @@
 """Counts the clients of a PostgreSQL every few seconds, so that a scrape of the metrics asks nobody."""
 
-import asyncio
-from contextlib import suppress
+from functools import partial
 from typing import Final
 
-import psycopg
-
-from borealis_engine.postgres.errors import ServerDied
-from borealis_engine.postgres.sql import AGENT, Door, Session, session
+from borealis_engine.postgres.sql import AGENT, Door, Session, again_and_again, rows
 from borealis_engine.postgres.tally import Tally
 
 EVERY_S: Final = 5.0
@@ -27,22 +23,16 @@ _QUERY: Final = """
 async def keep_counting(door: Door, tally: Tally) -> None:
     """Count until cancelled."""
     try:
-        while True:
-            with suppress(ServerDied, psycopg.Error):
-                async with session(door) as connection:
-                    while True:
-                        await count(connection, tally)
-                        await asyncio.sleep(EVERY_S)
-            await asyncio.sleep(EVERY_S)
+        await again_and_again(door, partial(count, tally), EVERY_S)
     finally:
         tally.connections, tally.commits_waiting = {}, 0
 
 
-async def count(connection: Session, tally: Tally) -> None:
+async def count(tally: Tally, connection: Session) -> None:
     """Count once."""
-    rows = await (await connection.execute(_QUERY, (AGENT,))).fetchall()
+    counted = await rows(connection, _QUERY, (AGENT,))
     found = dict.fromkeys((*STATES.values(), OTHER), 0)
-    for state, number, _ in rows:
+    for state, number, _ in counted:
         found[STATES.get(str(state), OTHER)] += int(str(number))
     tally.connections = found
-    tally.commits_waiting = sum(int(str(waiting)) for *_, waiting in rows)
+    tally.commits_waiting = sum(int(str(waiting)) for *_, waiting in counted)

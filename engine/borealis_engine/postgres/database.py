@@ -22,7 +22,7 @@ from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.postgres.errors import SpecInvalid
 from borealis_engine.postgres.escalation import close_ways_out
-from borealis_engine.postgres.sql import Door, Session, session
+from borealis_engine.postgres.sql import Door, Session, rows, session
 
 HOME: Final = "postgres"  # the agent's own sessions are there, so users never own it
 CREATING: Final = "borealis: creation of master user and first database has begun"
@@ -131,8 +131,8 @@ async def _patient(door: Door, spec: DatabaseSpec) -> AsyncIterator[Session]:
 
 
 async def _name_holders(connection: Session, spec: DatabaseSpec) -> str:
-    rows = await (await connection.execute(_HOLDERS)).fetchall()
-    holders = ", ".join(sorted({str(row[0]) for row in rows})) or "a transaction that has ended meanwhile"
+    found = await rows(connection, _HOLDERS)
+    holders = ", ".join(sorted({str(row[0]) for row in found})) or "a transaction that has ended meanwhile"
     return (
         f"the role {spec.master_username} cannot be changed: an open transaction holds it ({holders}); "
         "end it by COMMIT, ROLLBACK or pg_terminate_backend, or ROLLBACK PREPARED"

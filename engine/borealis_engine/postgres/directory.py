@@ -48,7 +48,7 @@ def lay_out(
     (data / STANDBY_SIGNAL).touch()
     configure(data, configuration, account=None)
     write_access(data)
-    _write_wal(data / WAL_DIRECTORY, image)
+    write_wal(data, image)
     named = timelines.named_reigns(history, durable)
     write_histories(data, timelines.standby_files(named), account=None)
 
@@ -132,9 +132,10 @@ def _put(target: Path, content: bytes, account: Account | None) -> None:
     partial.rename(target)
 
 
-def _write_wal(directory: Path, image: Image) -> None:
+def write_wal(data: Path, image: Image) -> None:
+    """Put the log that came with an image into `pg_wal`, in whole segments."""
     description = image.head.description
     size = description.segment_size
     for start in range(description.wal_start, description.wal_end, size):
         piece = image.wal[start - description.wal_start :][:size]
-        (directory / segment_name(1, start, size)).write_bytes(piece.ljust(size, b"\0"))
+        (data / WAL_DIRECTORY / segment_name(1, start, size)).write_bytes(piece.ljust(size, b"\0"))

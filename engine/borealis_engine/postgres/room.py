@@ -10,18 +10,15 @@ is seen to wait for the volume is cancelled, for that would make it visible with
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Final
-
-import psycopg
 
 from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.volume import Lsn, parse_lsn
 from borealis_engine.core.room import ALLOWANCE, MIB
-from borealis_engine.postgres.errors import Cause, ServerDied
+from borealis_engine.postgres.errors import Cause
 from borealis_engine.postgres.ownership import Ownership
-from borealis_engine.postgres.sql import Door, Session, session
+from borealis_engine.postgres.sql import Door, Session, again_and_again, rows
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 0.1  # seconds between two looks
@@ -59,7 +56,6 @@ class Brake:
     def __init__(self) -> None:
         self.stopped = False
         self.stopped_at = 0.0
-        self.stopped_end = Lsn(0)  # of the log, then
         self._seen: deque[tuple[float, Lsn]] = deque()  # looks of the last second
         self._fastest: deque[tuple[float, float]] = deque()  # (when, bytes per second), falling
 
@@ -80,7 +76,7 @@ class Brake:
         left, need = horizon - end, self.need
         stopped = left < (BACK * need if self.stopped else need)
         if stopped and not self.stopped:
-            self.stopped_at, self.stopped_end = now, end
+            self.stopped_at = now
         self.stopped = stopped
         return stopped
 
@@ -118,19 +114,13 @@ class RoomKeeper:
     async def run(self) -> None:
         """Look again and again; a PostgreSQL that does not answer is asked anew."""
         try:
-            while True:
-                with suppress(ServerDied, psycopg.Error):
-                    async with session(self._door) as connection:
-                        while True:
-                            await self._look(connection)
-                            await asyncio.sleep(LOOK_S)
-                await asyncio.sleep(LOOK_S)
+            await again_and_again(self._door, self._look, LOOK_S)
         except Exception as error:
             log.exception("nobody looks at the room any more")
             self._ownership.end(f"nobody looks at the room any more: {error}")
 
     async def _look(self, connection: Session) -> None:
-        [(written,)] = await rows(connection, "select pg_current_wal_insert_lsn()::text", {})
+        [(written,)] = await rows(connection, "select pg_current_wal_insert_lsn()::text")
         now, end, brake = asyncio.get_running_loop().time(), parse_lsn(str(written)), self._brake
         horizon = self._ownership.horizon
         stopped = brake.look(now, end, horizon)
@@ -168,8 +158,3 @@ class RoomKeeper:
             return
         if self._ownership.durable - self._start > ALLOWANCE:
             self._ownership.end(f"log beyond all room of the storage nodes; {FULL}", Cause.NO_ROOM)
-
-
-async def rows(connection: Session, query: str, given: Mapping[str, object]) -> list[tuple[object, ...]]:
-    """Return the rows of a query."""
-    return await (await connection.execute(query.encode(), given)).fetchall()

@@ -5,8 +5,8 @@ load), it does not hold in here, so that no parameter keeps the agent from its w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -45,6 +45,7 @@ _PROGRESS = """
 """
 
 Session: TypeAlias = "psycopg.AsyncConnection[tuple[object, ...]]"
+Params: TypeAlias = Sequence[object] | Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,22 @@ async def session(door: Door, database: str = "postgres") -> AsyncIterator[Sessi
             yield connection
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise ServerDied(f"PostgreSQL does not answer: {str(error).strip()}") from error
+
+
+async def rows(connection: Session, query: str, given: Params | None = None) -> list[tuple[object, ...]]:
+    """Return the rows of a query."""
+    return await (await connection.execute(query.encode(), given)).fetchall()
+
+
+async def again_and_again(door: Door, look: Callable[[Session], Awaitable[None]], every_s: float) -> None:
+    """Look over one session every so many seconds, until cancelled; over a new one if PostgreSQL did not answer."""
+    while True:
+        with suppress(ServerDied, psycopg.Error):
+            async with session(door) as connection:
+                while True:
+                    await look(connection)
+                    await asyncio.sleep(every_s)
+        await asyncio.sleep(every_s)
 
 
 async def progress(connection: Session) -> Progress:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 PAGE: Final = 4096
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # nothing was opened, for want of something
 AREA: Final = 4 << 20  # bytes of the aligned memory from which is written
 
 
@@ -76,7 +77,7 @@ class Direct:
         try:
             return -1 if self._refused else os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            if error.errno in EXHAUSTED:
                 return -1  # this time: nothing was written, and the cache needs no descriptor
             if error.errno not in (errno.EINVAL, errno.ENOENT):  # ENOENT: no /proc here
                 raise

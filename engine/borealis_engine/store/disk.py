@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from borealis_engine.store import direct as past_cache
-from borealis_engine.store.direct import PAGE, Direct, write_all
+from borealis_engine.store.direct import EXHAUSTED, PAGE, Direct, write_all
 
 Buffer: TypeAlias = past_cache.Buffer
 
 _IOV_MAX = 512
 _JOIN_BELOW = 64 * 1024
 DIRECT_FROM = 512 * 1024  # bytes written through at once that go past the page cache: far more than a commit
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Unopened(OSError):
@@ -215,7 +214,7 @@ def _open(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags, 0o600)
     except OSError as error:
-        if error.errno in _EXHAUSTED:
+        if error.errno in EXHAUSTED:
             raise Unopened(error.errno, error.strerror, str(path)) from error
         raise
 

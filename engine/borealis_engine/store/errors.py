@@ -22,6 +22,9 @@ from contextlib import contextmanager
 from borealis_engine.contract.status import DISK_FULL
 from borealis_engine.store.disk import Unopened
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_LOST = {errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}  # these bytes are lost, not the disk
+
 
 class StoreError(Exception):
     """Any error of the store."""
@@ -80,10 +83,22 @@ def disk_errors(what: str) -> Iterator[None]:
         raise disk_failed(what, error) from error
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """`disk_errors`, but DiskCorrupt for what a medium says of bytes that it has lost."""
+    with disk_errors(what):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            raise DiskCorrupt(f"{what} cannot be read: {error.strerror}") from error
+
+
 def disk_failed(what: str, error: OSError) -> DiskFailed | Exhausted:
     """Give the error of the store for an OSError, with a full disk named as such."""
     if isinstance(error, Unopened) or error.errno in (errno.EMFILE, errno.ENFILE):
         return Exhausted(f"{what}: {error.strerror}")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         return DiskFull(f"{what}: {DISK_FULL}")
     return DiskFailed(f"{what}: {error.strerror or error}")

@@ -4,23 +4,20 @@ Nothing chooses among blobs here: which image is the volume's is said by the jou
 cannot be read makes nobody forget what it holds: it is `unreadable`, and fetched anew from another member.
 """
 
-import errno
 import hashlib
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from borealis_engine.contract.volume import Lsn
 from borealis_engine.core.effects import ImageExtent
 from borealis_engine.proto.image import HEAD, MAX_DESCRIPTION, ImageHead, ImageMalformed, parse_head
 from borealis_engine.store.disk import Buffer, Disk, File
-from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, disk_errors
+from borealis_engine.store.errors import DiskCorrupt, ImageUnknown, disk_errors, reading
 
 FOLDER = "images"
 TEMPORARY = ".new"
 PIECE = 1 << 20
 DIGEST_LENGTH = 64
-LOST = {errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}  # these bytes are lost, not the disk
 
 
 class Images:
@@ -66,7 +63,7 @@ class Images:
 
     def pieces(self, image: str) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of the whole blob; ImageUnknown if it is not here, DiskCorrupt at its end if damaged."""
-        with damage(f"image {image}"):
+        with reading(f"image {image}"):
             file = self._open(image)
             try:
                 yield from checked_pieces(file, image)
@@ -75,7 +72,7 @@ class Images:
 
     def log(self, image: str, start: Lsn, upto: Lsn) -> bytes:
         """Give the log bytes [start, upto) that came with a blob; ImageUnknown if they did not."""
-        with damage(f"image {image}"):
+        with reading(f"image {image}"):
             for _ in self.pieces(image):
                 pass  # the digest is of the whole: no part of it is believed before
             file = self._open(image)
@@ -102,7 +99,7 @@ class Images:
         return self._disk.open(f"{FOLDER}/{image}")
 
     def _read_head(self, image: str) -> ImageHead:
-        with damage(f"image {image}"):
+        with reading(f"image {image}"):
             file = self._disk.open(f"{FOLDER}/{image}")
             try:
                 head = read_head(file, image)
@@ -166,18 +163,6 @@ class Upload:
         with disk_errors(f"image {self.image}"):
             if self._name.removeprefix(f"{FOLDER}/") in self._disk.list(FOLDER):
                 self._disk.remove(self._name)
-
-
-@contextmanager
-def damage(what: str) -> Iterator[None]:
-    """Map what a medium says of bytes that it has lost to DiskCorrupt, other OSError to DiskFailed."""
-    with disk_errors(what):
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in LOST:
-                raise
-            raise DiskCorrupt(f"{what} cannot be read: {error.strerror}") from error
 
 
 def read_head(file: File, image: str) -> ImageHead:

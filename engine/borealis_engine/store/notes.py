@@ -7,8 +7,7 @@ written anew then; from there on a file without its checksum is damaged.
 from crc32c import crc32c
 
 from borealis_engine.store.disk import Disk
-from borealis_engine.store.errors import DiskCorrupt
-from borealis_engine.store.images import damage
+from borealis_engine.store.errors import DiskCorrupt, reading
 
 LIMIT = 1 << 20  # bytes
 _LABEL = "crc32c "
@@ -32,7 +31,7 @@ def read_note(disk: Disk, name: str, *, unchecked: bool = False) -> str:
 
     `unchecked` takes one of format 1, which has no checksum.
     """
-    with damage(name):
+    with reading(name):
         file = disk.open(name)
         try:
             raw = file.read(LIMIT, 0)

@@ -66,10 +66,7 @@ async def small(folder: Path) -> AsyncIterator[Small]:
         writer, reader = (Agent(nodes, folder, number) for number in range(2))
         try:
             await writer.start()
-            await writer.until(lambda status: status.role is Role.STARTING)
-            assert await writer.post(names.PROMOTE) == 202
-            await writer.ready(Role.WRITER)
-            assert await writer.apply(SPEC) == 200
+            await writer.lead(SPEC)
             await reader.start()
             await reader.ready(Role.READER)
             made = Small(nodes, writer, reader)
@@ -127,18 +124,20 @@ async def test_a_statement_that_would_fill_the_disks_is_cancelled_and_writing_go
     assert small.acked
     assert {number for (number,) in found} >= set(small.acked)
     before = small.reads
-    while small.reads == before:
-        assert not reading.done(), await reading
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(DEADLINE_S):
+        while small.reads == before:
+            assert not reading.done(), await reading
+            await asyncio.sleep(0.05)
     reading.cancel()
 
 
 async def test_log_that_does_not_fit_ends_the_leadership_and_its_successor_serves_in_the_reserve(small: Small) -> None:
     """Room ends at once, as if something else had filled the disks: what waits is void, a reader takes over."""
     inserting, reading = asyncio.ensure_future(small.insert()), asyncio.ensure_future(small.read())
-    while len(small.acked) < 20:
-        assert not inserting.done(), await inserting
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(DEADLINE_S):
+        while len(small.acked) < 20:
+            assert not inserting.done(), await inserting
+            await asyncio.sleep(0.05)
     await small.on_writer("create table several as select g, repeat('x', 1000) from generate_series(1, 20000) g")
     for number in range(6):
         await small.nodes.hold(number, (await small.nodes.status(number)).bytes_used + 24 * MIB)

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,11 @@ from borealis_engine.net.testing.driver import WAL_END
 from borealis_engine.store.disk import RealFile
 
 from .test_net_healing import RARELY, inside, rot, until
-from .test_net_volume import written
+from .test_net_volume import nodes, written
+
+__all__ = ["nodes"]  # a fixture
 
 pytestmark = pytest.mark.slow  # six processes for each test
-
-LEASE_S = 1.0
-
-
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[StorageNodes]:
-    async with StorageNodes(tmp_path, lease_s=LEASE_S) as running:
-        yield running
 
 
 def image_of(nodes: StorageNodes, number: int, elected: Elected) -> Path:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.status import DatabaseSpec
-from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.contract.volume import Epoch
 from borealis_engine.postgres.account import choose_account
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.binaries import Binaries
@@ -26,7 +26,7 @@ from borealis_engine.postgres.process import run as run_program
 from borealis_engine.postgres.promotion import catch_up, promote, prove_writable
 from borealis_engine.postgres.settings import DISPOSABLE, STANDBY_NAME, render_settings
 from borealis_engine.postgres.sql import Door, reload, session
-from borealis_engine.postgres.testing import MemoryVolume
+from borealis_engine.postgres.testing import MemorySink, MemoryVolume
 from borealis_engine.postgres.testing.primary import connect, primary
 from borealis_engine.proto.wal import find_end
 
@@ -106,22 +106,6 @@ async def test_no_alter_system_changes_what_durability_rests_on(attach: Callable
     assert {found[name][1] for name in DISPOSABLE} == {"command line"}
 
 
-class Sink:
-    """A reign over MemoryVolume whose D stands still until there is a `writer` to tell it to."""
-
-    def __init__(self, volume: MemoryVolume) -> None:
-        self.volume, self.room = volume, 1 << 20
-        self.writer: LogWriter | None = None
-
-    def reclaim(self) -> None:
-        """Nothing is lent."""
-
-    def offer(self, lsn: Lsn, data: bytes) -> None:
-        self.volume.append(data, durable=self.writer is not None)
-        if self.writer is not None:
-            self.writer.durable(self.volume.end)
-
-
 @contextmanager
 def stranger(attached: Attached, folder: Path) -> Iterator[None]:
     """A stock receiver that takes the log writer's name and confirms all it gets."""
@@ -150,7 +134,7 @@ async def senders(door: Door, number: int) -> list[tuple[object, ...]]:
 async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
     attach: Callable[[int], Attached], volume: MemoryVolume, folder: Path
 ) -> None:
-    attached, sink = attach(1), Sink(volume)
+    attached, sink = attach(1), MemorySink(volume)
     await attached.start(lambda text: None)
     if not os.access(attached.site.binaries.path("pg_receivewal"), os.X_OK):
         pytest.skip("PostgreSQL's client programs are not here")

@@ -13,7 +13,7 @@ from borealis_engine.postgres.image import segment_name
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.promotion import catch_up, promote
 from borealis_engine.postgres.sql import session
-from borealis_engine.postgres.testing import MemoryVolume
+from borealis_engine.postgres.testing import MemorySink, MemoryVolume
 from borealis_engine.proto.wal import PAGE, RecordScanner, records
 
 pytestmark = pytest.mark.postgres
@@ -30,26 +30,10 @@ WORK = (
 )
 
 
-class Sink:
-    """Everything is durable at once."""
-
-    def __init__(self, volume: MemoryVolume) -> None:
-        self.volume, self.room = volume, 1 << 20
-        self.writer: LogWriter | None = None
-
-    def reclaim(self) -> None:
-        """Nothing is lent."""
-
-    def offer(self, lsn: Lsn, data: bytes) -> None:
-        self.volume.append(data)
-        if self.writer:
-            self.writer.durable(self.volume.durable)
-
-
 async def test_scanner_and_pg_waldump_agree(attach: Callable[[int], Attached], volume: MemoryVolume) -> None:
     instance = attach(1)
     await instance.start(lambda line: None)
-    start, sink = volume.end, Sink(volume)
+    start, sink = volume.end, MemorySink(volume)
     volume.begin(Epoch(2), start)
     await catch_up(instance, start)
     await promote(instance, Epoch(2), start)

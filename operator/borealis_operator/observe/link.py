@@ -5,7 +5,6 @@ never heard is suspected after its first probe.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +13,7 @@ import aiohttp
 from borealis_engine.contract.names import CONTROL_PORT, EVENTS, STATUS
 from borealis_engine.contract.status import InstanceStatus, StorageStatus
 
-from borealis_operator.observe.belief import Disbelieved, PodStatus, parse_status
+from borealis_operator.observe.belief import PodStatus, parse_status
 from borealis_operator.observe.clock import RunningClock
 from borealis_operator.observe.port import Place
 from borealis_operator.plan.facts import Agent
@@ -24,6 +23,7 @@ log = logging.getLogger(__name__)
 SILENCE_S: Final = 1.0
 PROBE_S: Final = 1.0
 PAUSE_S: Final = 0.25
+ANSWERLESS: Final = (TimeoutError, OSError, aiohttp.ClientError)  # of a pod that cannot be reached, or ends
 
 
 class Link:
@@ -44,7 +44,7 @@ class Link:
         self._heard = clock.now
         self._role_since = clock.now
         self._suspect = self._refused = False
-        self._doubted = ""  # what was logged last
+        self._told: dict[type[BaseException], str] = {}  # what was logged last of each kind of error
         self._task = asyncio.create_task(self._run(), name=f"link to {place.name} at {place.address}")
 
     @property
@@ -71,8 +71,10 @@ class Link:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(Exception):  # whatever a pod says: the probe tells what is wrong
+            try:
                 await self._listen()
+            except Exception as error:  # noqa: BLE001 - whatever a pod says must not end its link
+                self._tell(error)
             await self._probe()
             await asyncio.sleep(PAUSE_S)
 
@@ -103,11 +105,16 @@ class Link:
         if suspected or essence(before) != essence(status):
             self._on_change()
 
+    def _tell(self, error: BaseException) -> None:
+        """Log why a pod is not believed, or what nobody expected, once; not that it does not answer."""
+        answerless = isinstance(error, ANSWERLESS) and not isinstance(error, aiohttp.ClientConnectorCertificateError)
+        if not answerless and self._told.get(type(error)) != str(error):
+            self._told[type(error)] = str(error)
+            log.warning("%s at %s is not believed: %r", self.place.name, self.place.address, error)
+
     def _doubt(self, error: BaseException) -> None:
         suspected = self._suspect
-        if isinstance(error, Disbelieved | aiohttp.ClientConnectorCertificateError) and str(error) != self._doubted:
-            self._doubted = str(error)
-            log.warning("%s at %s is not believed: %s", self.place.name, self.place.address, error)
+        self._tell(error)
         self._suspect = True
         self._refused = isinstance(getattr(error, "os_error", error), ConnectionRefusedError)
         self.decided.set()

@@ -27,6 +27,7 @@ from borealis_operator.plan.healing import (
 )
 from borealis_operator.plan.placement import is_stand_in
 from borealis_operator.plan.volume import member_id, tell_later
+from borealis_operator.render.labels import is_owned
 from borealis_operator.render.pods import render_pvc
 
 
@@ -212,8 +213,7 @@ def _is_going(live: Manifest) -> bool:
 
 def _is_own(facts: Facts, kind: str, name: str) -> bool:
     live = facts.live(kind, name)
-    owners = (live["metadata"].get("ownerReferences") or ()) if live else ()
-    return bool(_name_form(facts).fullmatch(name)) and any(o.get("uid") == facts.cluster.uid for o in owners)
+    return bool(_name_form(facts).fullmatch(name)) and live is not None and is_owned(live, facts.cluster.uid)
 
 
 def _name_form(facts: Facts) -> re.Pattern[str]:

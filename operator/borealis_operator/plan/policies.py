@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from borealis_operator.api.clients import FIELD
 from borealis_operator.plan.actions import Action, Apply, Create, Delete
 from borealis_operator.plan.facts import Facts
-from borealis_operator.render.metadata import owner_reference
+from borealis_operator.render.labels import is_owned
 from borealis_operator.render.policies import POLICY, policy_name, render_policy
 
 
@@ -20,7 +20,7 @@ def tend_policy(facts: Facts) -> Iterator[Action]:
     cluster, operator = facts.cluster, facts.operator_peer
     live = facts.live(POLICY, policy_name(cluster.name))
     if operator is None:
-        if live and owner_reference(cluster)["uid"] in _owners(live):
+        if live and is_owned(live, cluster.uid):
             yield Delete(kind=POLICY, name=live["metadata"]["name"], uid=live["metadata"]["uid"])
         return
     unread = any(fault.field == FIELD for fault in facts.faults)
@@ -29,8 +29,3 @@ def tend_policy(facts: Facts) -> Iterator[Action]:
         yield Create(manifest=wanted)
     elif not unread and live.get("spec") != wanted["spec"]:  # exactly: a peer that is there too many lets somebody in
         yield Apply(manifest=wanted)
-
-
-def _owners(live: object) -> set[str]:
-    assert isinstance(live, dict)
-    return {owner.get("uid", "") for owner in live["metadata"].get("ownerReferences") or ()}

@@ -49,6 +49,14 @@ class Agent:
         main = "borealis_engine.main.agent:main"
         self.process = await Program.start(main, environment=environment, output=self.log_path)
 
+    async def lead(self, spec: DatabaseSpec) -> None:
+        """Make it the writer of a new volume, with the database specification in force; after `start`."""
+        await self.until(lambda status: status.role is Role.STARTING)
+        promoted = await self.post(names.PROMOTE)
+        await self.ready(Role.WRITER)
+        if (answers := (promoted, await self.apply(spec))) != (202, 200):
+            raise RuntimeError(f"{self.name} answered {answers}:\n{self.log()}")
+
     async def status(self) -> InstanceStatus:
         """Ask over the control port; aiohttp.ClientError if it does not answer."""
         async with self._session() as session, session.get(self._url(names.STATUS), ssl=self._tls()) as reply:

@@ -7,6 +7,7 @@ from borealis_engine.contract.volume import Epoch, Lsn, Member, MemberId
 from borealis_engine.core.history import extend
 from borealis_engine.core.messages import Feed, History, Reign
 from borealis_engine.postgres.errors import FeedBroken
+from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.source import BEGINNING, Feeds
 
 PIECE = 100_000
@@ -84,3 +85,20 @@ class MemoryVolume:
 
     def _wake(self) -> None:
         self._changed.set()
+
+
+class MemorySink:
+    """A leadership over a MemoryVolume, whose D stands still until there is a `writer` to tell it to."""
+
+    def __init__(self, volume: MemoryVolume) -> None:
+        self.volume, self.room = volume, 1 << 20
+        self.writer: LogWriter | None = None
+
+    def reclaim(self) -> None:
+        """Nothing is lent."""
+
+    def offer(self, lsn: Lsn, data: bytes) -> None:
+        """Take the next bytes, durable at once."""
+        self.volume.append(data, durable=self.writer is not None)
+        if self.writer is not None:
+            self.writer.durable(self.volume.end)

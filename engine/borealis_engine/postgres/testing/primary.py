@@ -11,7 +11,7 @@ import psycopg
 
 from borealis_engine.postgres.account import choose_account, make_private, own
 from borealis_engine.postgres.binaries import Binaries
-from borealis_engine.postgres.directory import write_access
+from borealis_engine.postgres.directory import write_access, write_wal
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.image import Image, unpack
 from borealis_engine.postgres.process import Server
@@ -29,10 +29,7 @@ async def primary(binaries: Binaries, image: Image, folder: Path, port: int) -> 
         make_private(each, account)
     unpack(image, data)
     data.chmod(0o700)
-    segment = (
-        data / "pg_wal" / f"{1:08X}{0:08X}{image.head.description.wal_start // image.head.description.segment_size:08X}"
-    )
-    segment.write_bytes(image.wal.ljust(image.head.description.segment_size, b"\0"))
+    write_wal(data, image)
     place = Place(name="primary", addresses=(ADDRESS,), port=port, sockets=str(sockets), shared_buffers=32 * MIB)
     text = render_configuration(Configuration(place=place)) + "synchronous_standby_names = ''\n"
     (data / "postgresql.conf").write_text(text)
