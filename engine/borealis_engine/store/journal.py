@@ -216,7 +216,7 @@ class Journal:
         return b"".join(pieces)
 
     def fill(self) -> bool:
-        """Write one step of zeros ahead; DiskFailed, for good, if that fails. False: no room, or no descriptor, for now."""
+        """Write one step of zeros ahead; DiskFailed, for good, if that fails. False: no room or descriptor for now."""
         last = self._last
         try:
             return last.fill(min(self._sizes.step, max(0, self._sizes.file - last.filled)))
