@@ -9,7 +9,7 @@ import yaml
 from aiohttp import web
 
 from borealis_local.errors import Cause, bad_request, invalid
-from borealis_local.machinery import events, patches
+from borealis_local.machinery import events, patches, protobuf
 from borealis_local.machinery.resources import Resource
 from borealis_local.machinery.tables import table
 from borealis_local.server import writes
@@ -26,16 +26,23 @@ _NEEDED = "Required value: is required for apply patch"
 
 async def body(request: web.Request) -> Object:
     """Give the object in a request's body; ApiError 400 if there is none."""
-    raw = await request.read()
-    if "protobuf" in request.content_type:
-        raise writes.unsupported_media(request.content_type, "application/json, application/yaml")
-    try:
-        parsed = yaml.safe_load(raw) if "yaml" in request.content_type else json.loads(raw)
-    except (ValueError, yaml.YAMLError) as error:
-        raise bad_request(f"error decoding the body: {error}") from error
+    parsed = _parse(await request.read(), request.content_type)
     if not isinstance(parsed, (dict, list)):
         raise bad_request("the body is no object")
     return parsed  # type: ignore[return-value]  # a list is a JSON patch of a scale
+
+
+def _parse(raw: bytes, kind: str) -> Any:
+    """Give what a body says; ApiError 415 for protobuf of a kind that has no such form here."""
+    try:
+        if kind != protobuf.MEDIA_TYPE:
+            return yaml.safe_load(raw) if "yaml" in kind else json.loads(raw)
+        decoded = protobuf.decode(raw)
+    except (ValueError, yaml.YAMLError) as error:
+        raise bad_request(f"error decoding the body: {error}") from error
+    if decoded is None:
+        raise writes.unsupported_media(kind, "application/json, application/yaml")
+    return decoded
 
 
 def options(request: web.Request, subresource: str) -> Options:
@@ -61,7 +68,8 @@ async def delete_options(request: web.Request) -> DeleteOptions:
     """Read DeleteOptions from the body, else from the query."""
     raw: dict[str, Any] = dict(request.query)
     if request.can_read_body and (text := await request.read()):
-        raw |= json.loads(text)
+        asked = _parse(text, request.content_type)
+        raw |= asked if isinstance(asked, dict) else {}
     return DeleteOptions.parse(raw)
 
 

@@ -53,7 +53,7 @@ class Kube:
         data = None
         if body is not None:
             headers["Content-Type"] = options.get("kind", "application/json")
-            data = body if isinstance(body, str) else json.dumps(body)
+            data = body if isinstance(body, str | bytes) else json.dumps(body)
         url = self.base + path
         async with self.session.request(
             method, url, data=data, headers=headers, params=options.get("query") or {}

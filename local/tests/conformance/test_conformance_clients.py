@@ -165,6 +165,17 @@ async def test_kubectl_applies_shows_and_deletes(widgets: Widgets, kubectl: Any)
     assert "deleted" in await kubectl("delete", "widget", "w")
 
 
+async def test_kubectl_creates_what_it_sends_in_protobuf(widgets: Widgets, kubectl: Any) -> None:
+    for command in (
+        "configmap c --from-literal=a=b", "secret generic s --from-literal=password=secret",
+        "service clusterip svc --tcp=5432:5432", "serviceaccount sa", "poddisruptionbudget p --selector=a=b --min-available=1",
+    ):  # fmt: skip
+        assert "created" in await kubectl("create", *command.split())
+    assert await kubectl("get", "configmap", "c", "-o", "jsonpath={.data}") == '{"a":"b"}'
+    assert await kubectl("get", "secret", "s", "-o", "jsonpath={.data.password}") == "c2VjcmV0"
+    assert await kubectl("get", "service", "svc", "-o", "jsonpath={.spec.ports[0].targetPort}") == "5432"
+
+
 async def test_kubectl_waits_explains_and_describes(widgets: Widgets, kubectl: Any) -> None:
     await widgets.create(widget("w"))
     await widgets.patch("w", {"status": {"phase": "good"}}, MERGE, "status")
