@@ -8,7 +8,7 @@ As in Kubernetes, a field of a newer release is left out.
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, Final
@@ -22,7 +22,7 @@ Message = dict[str, Any]
 
 
 def decode(body: bytes) -> Message | None:
-    """Give the object that a body holds; None if it is of a kind that is not known here. ValueError if it is damaged."""
+    """Give the object that a body holds; None if its kind is not known here. ValueError if it is damaged."""
     if not body.startswith(MAGIC):
         raise ValueError("it does not begin as Kubernetes' protobuf does")
     envelope = dict(_fields(body[len(MAGIC) :]))
@@ -58,27 +58,24 @@ def _message(name: str, data: bytes) -> Message:
 
 def _value(kind: str, value: int | bytes) -> Any:
     """Give one value as JSON has it; None for a time that is not set."""
-    if kind == "int":
-        return _int(value)
-    if kind == "bool":
-        return bool(_int(value))
-    data = _bytes(value)
-    match kind:
-        case "string":
-            return data.decode()
-        case "bytes":
-            return base64.b64encode(data).decode()
-        case "quantity":
-            return _bytes(dict(_fields(data)).get(1, b"")).decode()
-        case "time" | "microtime":
-            return _time(data, "%Y-%m-%dT%H:%M:%S.%fZ" if kind == "microtime" else "%Y-%m-%dT%H:%M:%SZ")
-        case "intorstring":
-            parts = dict(_fields(data))
-            return _bytes(parts.get(3, b"")).decode() if parts.get(1) else _int(parts.get(2, 0))
-        case "raw":
-            inner = _bytes(dict(_fields(data)).get(1, b""))
-            return json.loads(inner) if inner else None
-    return _message(kind, data)
+    if kind in ("int", "bool"):
+        return _int(value) if kind == "int" else bool(_int(value))
+    form = _FORMS.get(kind)
+    return form(_bytes(value)) if form else _message(kind, _bytes(value))
+
+
+def _quantity(data: bytes) -> str:
+    return _bytes(dict(_fields(data)).get(1, b"")).decode()
+
+
+def _int_or_string(data: bytes) -> int | str:
+    parts = dict(_fields(data))
+    return _bytes(parts.get(3, b"")).decode() if parts.get(1) else _int(parts.get(2, 0))
+
+
+def _raw(data: bytes) -> Any:
+    inner = _bytes(dict(_fields(data)).get(1, b""))
+    return json.loads(inner) if inner else None
 
 
 def _time(data: bytes, form: str) -> str | None:
@@ -140,3 +137,14 @@ def _bytes(value: int | bytes) -> bytes:
     if not isinstance(value, bytes):
         raise ValueError("a string or message is of another wire type")
     return value
+
+
+_FORMS: Final[dict[str, Callable[[bytes], Any]]] = {
+    "string": bytes.decode,
+    "bytes": lambda data: base64.b64encode(data).decode(),
+    "quantity": _quantity,
+    "time": lambda data: _time(data, "%Y-%m-%dT%H:%M:%SZ"),
+    "microtime": lambda data: _time(data, "%Y-%m-%dT%H:%M:%S.%fZ"),
+    "intorstring": _int_or_string,
+    "raw": _raw,
+}

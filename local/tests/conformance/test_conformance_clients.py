@@ -168,7 +168,8 @@ async def test_kubectl_applies_shows_and_deletes(widgets: Widgets, kubectl: Any)
 async def test_kubectl_creates_what_it_sends_in_protobuf(widgets: Widgets, kubectl: Any) -> None:
     for command in (
         "configmap c --from-literal=a=b", "secret generic s --from-literal=password=secret",
-        "service clusterip svc --tcp=5432:5432", "serviceaccount sa", "poddisruptionbudget p --selector=a=b --min-available=1",
+        "service clusterip svc --tcp=5432:5432", "serviceaccount sa",
+        "poddisruptionbudget p --selector=a=b --min-available=1",
     ):  # fmt: skip
         assert "created" in await kubectl("create", *command.split())
     assert await kubectl("get", "configmap", "c", "-o", "jsonpath={.data}") == '{"a":"b"}'
