@@ -68,6 +68,7 @@ class InstanceStatus(Wire):
     pg_version: str = ""
     database: str = ""  # digest of the DatabaseSpec last applied by this writer
     access: str = ""  # why the master user's Secret does not let in, or a changed one is not in force; empty: nothing
+    extensions: Mapping[str, str] = field(default_factory=dict)  # by place: why it cannot be used, empty if it can
     settings: str = ""  # digest of the Settings in force; parameters that need a restart may still wait for it
     refused: Mapping[str, str] = field(default_factory=dict)  # parameters that PostgreSQL does not take, and why
     pending_restart: tuple[str, ...] = ()  # parameters that this PostgreSQL takes at its next start only
@@ -119,9 +120,13 @@ class Claim(Wire):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSpec(Wire):
-    """Master user and first database: the writer keeps the one, and makes the other once in the life of a volume."""
+    """Master user, extensions, and the first database, which a writer makes once in the life of a volume."""
 
     master_username: str
     master_password: str
     database_name: str  # "" for none
     digest: str  # chosen by the operator, echoed in InstanceStatus.database
+    extensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names by database
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extensions", {at: tuple(names) for at, names in self.extensions.items()})

@@ -115,6 +115,7 @@ class Instance:
             pg_version=self._site.binaries.version,
             database=self._provision.digest,
             access=self._provision.fault,
+            extensions=self._provision.extensions,
             settings=self._tuning.digest,
             refused=self._tuning.refused,
             pending_restart=self._tuning.pending,

@@ -1,12 +1,13 @@
 """What the operator wants of roles and databases, and whether it holds on this writer.
 
 The invariant: the digest in the status is of a specification that was made true in this reign; what has come in its
-way since is in `fault` within `EVERY_S`, in words for people, or was mended.
+way since is in `fault` within `EVERY_S`, in words for people, or was mended. Extensions come after it, so that nothing
+waits for one: `extensions` says of each, within `EXTENSIONS_EVERY_S`, whether it can be used.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import psycopg
@@ -14,10 +15,12 @@ import psycopg
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.postgres.database import apply_spec, keep_master
 from borealis_engine.postgres.errors import ServerDied, SpecInvalid
+from borealis_engine.postgres.extensions import ensure_extensions
 from borealis_engine.postgres.sql import Door
 
 log = logging.getLogger(__name__)
 EVERY_S: Final = 5.0
+EXTENSIONS_EVERY_S: Final = 60.0
 
 
 class Provision:
@@ -26,6 +29,7 @@ class Provision:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self.digest = ""
         self.fault = ""  # why the Secret does not let in, or a new one cannot be put into force
+        self.extensions: Mapping[str, str] = {}  # why each cannot be used; empty if it can
         self._on_change = on_change
         self._applying = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -54,7 +58,7 @@ class Provision:
     def end(self) -> None:
         """Forget all: the reign is over."""
         self._stop_watch()
-        self.digest, self.fault = "", ""
+        self.digest, self.fault, self.extensions = "", "", {}
 
     def _stop_watch(self) -> None:
         if self._watch is not None:
@@ -62,9 +66,13 @@ class Provision:
             self._watch = None
 
     async def _keep(self, door: Door, spec: DatabaseSpec) -> None:
-        """Undo what locks the master user out, until cancelled."""
-        verified = ""
+        """Make extensions, and undo what locks the master user out, until cancelled."""
+        verified, loop = "", asyncio.get_running_loop()
+        made_at = -EXTENSIONS_EVERY_S
         while True:
+            if loop.time() - made_at >= EXTENSIONS_EVERY_S:
+                made_at = loop.time()
+                await self._extend(door, spec)
             await asyncio.sleep(EVERY_S)
             try:
                 async with self._applying:
@@ -76,6 +84,20 @@ class Provision:
                 self._tell(str(error))
             except (ServerDied, psycopg.Error) as error:
                 log.warning("whether the master user can log in is not known: %s", error)
+
+    async def _extend(self, door: Door, spec: DatabaseSpec) -> None:
+        """Make what is missing of the extensions, and tell what came of it."""
+        try:
+            found = await ensure_extensions(door, spec)
+        except (ServerDied, psycopg.Error) as error:
+            log.warning("whether the extensions are there is not known: %s", error)
+            return
+        for place, why in found.items():
+            if why and self.extensions.get(place) != why:
+                log.warning("extension %s: %s", place, why)
+        if found != self.extensions:
+            self.extensions = found
+            self._on_change()
 
     def _tell(self, fault: str) -> None:
         if fault != self.fault:

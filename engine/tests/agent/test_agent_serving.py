@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -98,6 +99,11 @@ async def test_parameters_hold_on_both_change_and_survive_a_promotion(pair: tupl
         await ask(writer, "create table t(i int)")
     another = DatabaseSpec(master_username="app", master_password="new one", database_name="more", digest="d2")
     assert await writer.apply(another) == 200  # the agent itself may write
+    extended = replace(another, digest="d3", extensions={"app": ("hstore",), "nowhere": ("hstore",)})
+    assert await writer.apply(extended) == 200
+    said = (await writer.until(lambda status: len(status.extensions) == 2)).extensions
+    assert said["hstore in app"] == "" or "does not have it" in said["hstore in app"]
+    assert said["hstore in nowhere"].startswith("there is no database nowhere")
     assert await writer.apply(SPEC) == 200
 
     os.kill(writer.postmaster(), signal.SIGKILL)

@@ -15,6 +15,7 @@ from borealis_operator.api.catalogue import ENGINES, Catalogue
 from borealis_operator.api.classes import CLASS_NAME, Resources
 from borealis_operator.api.clients import Peer, parse_clients
 from borealis_operator.api.errors import ConfigInvalid
+from borealis_operator.api.extensions import Extensions, parse_extensions
 from borealis_operator.api.fields import Raw, duration, flag, number, quantity, section, text
 
 DEFAULT_READERS: Final = 1
@@ -69,6 +70,7 @@ class ClusterSpec:
     parameters: Mapping[str, str] = field(default_factory=dict)  # as written, Borealis's own not left out
     deletion_protection: bool = False
     clients: tuple[Peer, ...] | None = None  # who may connect; None: everybody
+    extensions: Extensions = field(default_factory=dict)  # by database; "" for the first one
 
     @property
     def wanted_readers(self) -> int:
@@ -168,6 +170,7 @@ def parse_spec(spec: Raw, status: ClusterStatus, catalogue: Catalogue) -> Cluste
         parameters=_parameters(spec),
         deletion_protection=flag(spec, "deletionProtection", "spec.deletionProtection"),
         clients=parse_clients(spec),
+        extensions=parse_extensions(spec),
     )
 
 

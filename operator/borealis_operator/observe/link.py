@@ -126,7 +126,7 @@ def essence(status: PodStatus | None) -> tuple[object, ...]:
     """Give the parts of a status whose change calls for a pass: positions move all the time and do not."""
     if isinstance(status, InstanceStatus):
         known = (status.epoch, status.generation, status.revision, status.database, status.access, status.message)
-        parameters = (status.settings, status.refused, status.pending_restart, status.tls)
+        parameters = (status.extensions, status.settings, status.refused, status.pending_restart, status.tls)
         return (status.role, status.ready, *known, *parameters)
     if isinstance(status, StorageStatus):
         return (status.state, status.generation, status.revision, status.member, status.message)

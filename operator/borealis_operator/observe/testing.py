@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from borealis_engine.contract import names
+from borealis_engine.contract.extensions import extension_place
 from borealis_engine.contract.settings import Settings
 from borealis_engine.contract.status import (
     DatabaseSpec,
@@ -47,6 +48,7 @@ class FakeWorld:
     disks: dict[str, str] = field(default_factory=dict)  # claim uid to the member that its disk was formatted as
     configs: dict[str, VolumeConfig] = field(default_factory=dict)  # by pod uid
     no_access: str = ""  # why no database specification can be made true
+    refused_extensions: dict[str, str] = field(default_factory=dict)  # by place, as statuses name it
     slow: set[str] = field(default_factory=set)  # names of storage pods that do not catch up
     _refusing: set[str] = field(default_factory=set)  # outdated ones that were asked
     _started: dict[str, Settings] = field(default_factory=dict)  # by pod uid: with what its container was made
@@ -133,7 +135,9 @@ class FakeWorld:
         if self.no_access:
             self.statuses[uid] = replace(status, access=self.no_access)
             raise AgentRefused(self.no_access)
-        self.statuses[uid] = replace(status, database=database.digest, access="")
+        places = [extension_place(name, at) for at, names in database.extensions.items() for name in names]
+        extensions = {place: self.refused_extensions.get(place, "") for place in places}
+        self.statuses[uid] = replace(status, database=database.digest, access="", extensions=extensions)
 
     async def set_settings(self, uid: str, settings: Settings) -> None:
         """Take parameters, as far as that goes without a restart."""

@@ -27,6 +27,7 @@ from borealis_operator.plan.conditions import (
     zones_condition,
 )
 from borealis_operator.plan.deletion import DELETING, deletion_condition
+from borealis_operator.plan.extensions import extensions_conditions
 from borealis_operator.plan.facts import Facts, Pod
 from borealis_operator.plan.password import password_condition
 from borealis_operator.plan.rollout import plan_rollout, rollout_condition
@@ -107,6 +108,7 @@ def _conditions(facts: Facts, hold: str, trouble: OperatorError | None, *, datab
         zones_condition(facts),
         password_condition(facts),
         parameters_condition(facts, waits=plan_rollout(facts).waits),
+        *extensions_conditions(facts),
         rollout_condition(facts),
         pods_condition(facts),
         space_condition(facts),

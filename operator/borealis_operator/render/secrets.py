@@ -10,6 +10,7 @@ from borealis_engine.contract.names import POSTGRES_PORT
 from borealis_engine.contract.status import DatabaseSpec
 
 from borealis_operator.api.cluster import Cluster
+from borealis_operator.api.extensions import Extensions
 from borealis_operator.api.names import ca_name, master_name, reader_service, server_ca_name, tls_name, writer_service
 from borealis_operator.render.metadata import Object, render_metadata
 
@@ -66,14 +67,29 @@ def render_leaf(cluster: Cluster, role: str, ca: str, certificate: str, key: str
 
 def render_database(cluster: Cluster, password: str) -> DatabaseSpec:
     """Give what the writer must make true in SQL; the digest changes when anything in it does."""
-    spec = cluster.spec
-    parts = (cluster.uid, spec.master_username, password, spec.database_name)
+    spec, extensions = cluster.spec, render_extensions(cluster)
+    parts = (
+        cluster.uid,
+        spec.master_username,
+        password,
+        spec.database_name,
+        *([repr(extensions)] if extensions else []),
+    )
     return DatabaseSpec(
         master_username=spec.master_username,
         master_password=password,
         database_name=spec.database_name,
         digest=hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32],
+        extensions=extensions,
     )
+
+
+def render_extensions(cluster: Cluster) -> Extensions:
+    """Give the extensions of each database, with the first one's name in place of FIRST."""
+    found = dict[str, set[str]]()
+    for database, names in cluster.spec.extensions.items():
+        found.setdefault(database or cluster.spec.database_name or DEFAULT_DATABASE, set()).update(names)
+    return {database: tuple(sorted(found[database])) for database in sorted(found)}
 
 
 def read_secret(secret: Mapping[str, Any], key: str) -> str:

@@ -26,6 +26,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "parameter": ({"parameters": {"work_mem": True}}, "spec.parameters.work_mem"),
     "parameter-name": ({"parameters": {"Work Mem": "1MB"}}, "spec.parameters.Work Mem"),
     "clients": ({"allowedClients": [{}]}, "spec.allowedClients"),
+    "extension": ({"extensions": [{"name": "adminpack"}]}, "spec.extensions"),
     "class": ({"instance": {"dbInstanceClass": "DB Large"}}, "spec.instance.dbInstanceClass"),
 }
 

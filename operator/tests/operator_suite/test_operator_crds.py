@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from borealis_engine.contract import extensions
 from borealis_engine.contract.settings import OWN
 from borealis_local.machinery import cel, schema
 from borealis_operator.api.catalogue import MAJORS, Catalogue
@@ -34,6 +35,7 @@ FULL: dict[str, Any] = {
     "instance": {"resources": {"cpu": "2", "memory": "4Gi"}},
     "readerAutoscaling": {"minReaders": 2, "maxReaders": 5, "targetCPUUtilization": 70},
     "parameters": {},
+    "extensions": [{"name": "postgres_fdw"}, {"name": "uuid-ossp", "database": "Old-Shop"}],
     "deletionProtection": True,
     "allowedClients": [
         {"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}},
@@ -158,6 +160,12 @@ REFUSED = {
     "parameter-value": {"parameters": {"log_connections": True}},
     "protection": {"deletionProtection": "yes"},
     "class": {"instance": {"dbInstanceClass": "Large!"}},
+    "extensions-that-are-no-list": {"extensions": "postgres_fdw"},
+    "extension-by-its-name-alone": {"extensions": ["postgres_fdw"]},
+    "extension-without-a-name": {"extensions": [{"database": "app"}]},
+    "extension-of-a-template": {"extensions": [{"name": "hstore", "database": "template1"}]},
+    "extension-of-no-database": {"extensions": [{"name": "hstore", "database": "a=b"}]},
+    **{f"extension-{name}": {"extensions": [{"name": name}]} for name in ("file_fdw", "plpython3u", "auto_explain")},
     "no-clients": {"allowedClients": []},
     "clients-that-are-no-list": {"allowedClients": "10.0.0.0/8"},
     "empty-client": {"allowedClients": [{}]},
@@ -175,6 +183,12 @@ def test_schema_and_parser_refuse_alike(spec: dict[str, Any]) -> None:
     assert admit(manifest(spec))
     with pytest.raises(ConfigInvalid, match=r"^spec\.[a-zA-Z._-]+: .+; .+"):
         parse_cluster(manifest(spec), CATALOGUE)
+
+
+def test_schema_and_contract_know_the_same_extensions() -> None:
+    properties = crd_schema("DBCluster")["properties"]["spec"]["properties"]
+    assert set(properties["extensions"]["items"]["properties"]["name"]["enum"]) == extensions.ALLOWED
+    assert not extensions.ALLOWED & set(extensions.REFUSED)
 
 
 CHANGES = {
