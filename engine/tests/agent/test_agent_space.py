@@ -117,7 +117,8 @@ async def test_a_statement_that_would_fill_the_disks_is_cancelled_and_writing_go
     await small.all_serve()
     assert (await small.writer.until(lambda status: status.ready)).epoch == epoch, small.writer.log()
     await small.claim(4096 * MIB)
-    await small.writer.until(lambda status: not status.full)
+    status = await small.writer.until(lambda status: not status.full)
+    assert (status.role, status.epoch) == (Role.WRITER, epoch), small.writer.log()
     await small.on_writer("insert into rows values (-1)")
     async with await small.writer.connect(SPEC) as connection:
         found = await (await connection.execute("select number from rows where number >= 0 order by 1")).fetchall()
