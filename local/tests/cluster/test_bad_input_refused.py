@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from borealis_engine.contract.extensions import ALLOWED
 from borealis_engine.contract.settings import OWN
 from borealis_local.cli import background
 from borealis_local.cli.client import Client, RequestFailed
@@ -115,6 +116,13 @@ def refusal(client: Client, kind: str, spec: dict[str, Any], name: str = "bad") 
             'spec.databaseName: Invalid value: "string": spec.databaseName: is reserved by PostgreSQL; choose '
             "another name, or leave it out to use postgres",
             id="reserved database",
+        ),
+        pytest.param(
+            {"extensions": [{"name": "adminpack"}]},
+            '[spec.extensions[0].name: Unsupported value: "adminpack": supported values: '
+            + "".join(f'"{name}", ' for name in sorted(ALLOWED))
+            + f"{UNCHECKED}]",
+            id="extension that gives files",
         ),
         pytest.param(
             {"masterUsername": "pg_admin"},

@@ -65,6 +65,23 @@ def test_what_reloads_holds_everywhere_and_ends_no_session(healthy: Local, tmp_p
     assert instances(healthy) == before
 
 
+def test_extensions_are_made_as_asked_and_what_cannot_be_is_named(healthy: Local) -> None:
+    def told() -> tuple[str, str]:
+        found = condition(healthy, "ExtensionsReady")
+        return found.get("reason", ""), found.get("message", "")
+
+    healthy.patch({"extensions": [{"name": "postgres_fdw"}, {"name": "hstore", "database": "nowhere"}]})
+    healthy.until(lambda: told()[0] == "ExtensionRefused", "it was not told")
+    assert "hstore in nowhere: there is no database nowhere" in told()[1]
+    healthy.patch({"extensions": [{"name": "postgres_fdw"}]})
+    healthy.until(lambda: told()[0] == "Ready", f"it was not made: {told()}")
+    healthy.borealis("local", "psql", "--", "-c", "create server other foreign data wrapper postgres_fdw")
+    healthy.patch({"extensions": None})
+
+    healthy.until(lambda: "ExtensionsReady" not in str(healthy.status()["conditions"]), "the condition stayed")
+    assert "postgres_fdw" in healthy.borealis("local", "psql", "--", "-Atc", "select extname from pg_extension")
+
+
 def test_what_takes_a_restart_rolls_under_load_and_loses_nothing(healthy: Local) -> None:
     before, writer = instances(healthy), healthy.status()["writer"]
     with healthy.ledger() as ledger:
