@@ -26,7 +26,7 @@ from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
 from borealis_engine.postgres.servertls import install
 from borealis_engine.postgres.settings import FEED_PORT, Configuration, Place, command_line
 from borealis_engine.postgres.source import LogSource
-from borealis_engine.postgres.sql import Door, reload, session
+from borealis_engine.postgres.sql import Door, persist, reload, session
 
 START_S: Final = 60.0
 POLL_S: Final = 0.02
@@ -130,8 +130,7 @@ class Attached:
             directory.configure(self.data, configuration, account=self.site.account)
         except OSError as error:
             raise ServerDied(f"the configuration cannot be written: {error}") from error
-        async with session(self.site.door) as connection:
-            await reload(connection)
+        await persist(self.site.door, reload)
 
     async def leave(self, patience: float) -> None:
         """Let PostgreSQL end its sessions, each with its own message, for at most `patience` seconds."""

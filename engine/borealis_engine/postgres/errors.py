@@ -6,6 +6,7 @@ PostgresError
 ├── CommandFailed      initdb, postgres --single or pg_controldata ended badly
 ├── AttachFailed       image and log do not make a data directory
 ├── ServerDied         PostgreSQL ended, or did not come up in time
+│   └── SessionLost    one session of the agent's was ended or cancelled; a new one tells whether PostgreSQL runs
 ├── FeedBroken         the log cannot be read from any storage node now
 ├── PromotionFailed    the instance cannot become the writer; it must attach again
 ├── ReignEnded         fenced, lease lost or resigned: this instance is the writer no longer
@@ -50,6 +51,10 @@ class AttachFailed(PostgresError):
 
 class ServerDied(PostgresError):
     """PostgreSQL ended, or did not come up in time."""
+
+
+class SessionLost(ServerDied):
+    """A session that was established has ended, or replay cancelled its statement."""
 
 
 class FeedBroken(PostgresError):

@@ -34,7 +34,7 @@ from borealis_engine.postgres.provision import Provision
 from borealis_engine.postgres.room import RoomKeeper
 from borealis_engine.postgres.settings import MIB, Configuration
 from borealis_engine.postgres.source import Source
-from borealis_engine.postgres.sql import session
+from borealis_engine.postgres.sql import Session, persist
 from borealis_engine.postgres.tally import Tally
 from borealis_engine.postgres.tuning import Tuning
 
@@ -281,14 +281,16 @@ class Instance:
     async def _follow(self, attached: Attached) -> None:
         """Be a reader until the writer's role is wanted. Raises when PostgreSQL dies or does not follow."""
         self._following.begin(attached.feed)
-        async with session(self._site.door) as connection:
-            while not self._wanted.is_set():
-                await self._following.observe(connection, attached.feed)
-                if not self._ready and (self._role is Role.READER or self._following.caught_up):
-                    self._become(Role.READER, self._message if self._role is Role.READER else "", ready=True)
-                await self._pause()
-                if not attached.server.alive:
-                    raise ServerDied(f"PostgreSQL ended with {attached.server.died.result()}")
+        await persist(self._site.door, lambda connection: self._observe(attached, connection))
+
+    async def _observe(self, attached: Attached, connection: Session) -> None:
+        while not self._wanted.is_set():
+            await self._following.observe(connection, attached.feed)
+            if not self._ready and (self._role is Role.READER or self._following.caught_up):
+                self._become(Role.READER, self._message if self._role is Role.READER else "", ready=True)
+            await self._pause()
+            if not attached.server.alive:
+                raise ServerDied(f"PostgreSQL ended with {attached.server.died.result()}")
 
     async def _pause(self) -> None:
         """Wait a little, less if there is a wish or PostgreSQL died."""
@@ -377,10 +379,9 @@ class Instance:
             await self._attached.halt(choose_grace(self._identity.lease))
         if self._ownership is not None:
             await self._ownership.aclose(resign=True)
-        for task in (self._census, self._keeper):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        for task in filter(None, (self._census, self._keeper)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         if self._attached is not None:
             await self._attached.stop()
         self._attached = self._ownership = self._census = self._keeper = None

@@ -16,7 +16,7 @@ from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import PromotionFailed
 from borealis_engine.postgres.feed import Feed
 from borealis_engine.postgres.settings import STANDBY_NAME
-from borealis_engine.postgres.sql import Session, progress, session
+from borealis_engine.postgres.sql import Session, persist, progress, rows, session
 
 REPLAY_S: Final = 30.0  # without any progress, counted in bytes: a record may have 1 GB
 PROMOTE_S: Final = 30.0
@@ -32,19 +32,20 @@ async def catch_up(attached: Attached, end: Lsn) -> None:
     """
     attached.feed.goal = end
     await attached.adopt(replace(attached.configuration, urgent=True))
-    async with session(attached.site.door) as connection:
+
+    async def replay(connection: Session) -> None:
         await _make_slot(connection)
         await _replay(connection, attached.feed, end)
+
+    await persist(attached.site.door, replay)
 
 
 async def stay_standby(attached: Attached) -> None:
     """Undo what `catch_up` prepared, after an election that came to nothing."""
     attached.feed.goal = Lsn(0)
     await attached.adopt(replace(attached.configuration, urgent=False))
-    async with session(attached.site.door) as connection:
-        await connection.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", (STANDBY_NAME,)
-        )
+    drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s"
+    await persist(attached.site.door, lambda connection: rows(connection, drop, (STANDBY_NAME,)))
 
 
 async def promote(attached: Attached, epoch: Epoch, end: Lsn) -> None:

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import psycopg
 
 from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.volume import Lsn, parse_lsn
-from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.errors import ServerDied, SessionLost
 
 AGENT: Final = "borealis agent"  # application_name
 RELOAD_S: Final = 10.0
@@ -44,6 +44,9 @@ _PROGRESS = """
            (select received_tli from pg_stat_wal_receiver)
 """
 
+T = TypeVar("T")
+# What replay does to a session in its way (40P01: for a buffer), one that was terminated, a connection that just ended.
+_LOST: Final = ("40001", "40P01", "57P01", None)
 Session: TypeAlias = "psycopg.AsyncConnection[tuple[object, ...]]"
 Params: TypeAlias = Sequence[object] | Mapping[str, object]
 
@@ -85,12 +88,27 @@ class Door:
 
 @asynccontextmanager
 async def session(door: Door, database: str = "postgres") -> AsyncIterator[Session]:
-    """Open an autocommit session; every error of the connection becomes ServerDied."""
+    """Open an autocommit session; every error of the connection becomes ServerDied, SessionLost once it was there."""
+    died = ServerDied
     try:
         async with await psycopg.AsyncConnection.connect(door.conninfo(database), autocommit=True) as connection:
+            died = SessionLost
             yield connection
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ServerDied(f"PostgreSQL does not answer: {str(error).strip()}") from error
+        kind = died if error.sqlstate in _LOST else ServerDied
+        raise kind(f"PostgreSQL does not answer: {str(error).strip()}") from error
+
+
+async def persist(door: Door, work: Callable[[Session], Awaitable[T]]) -> T:
+    """Do what may be done twice over a session, and over a new one whenever that is lost; ServerDied if none is had.
+
+    Replay takes no heed of whose statement it cancels: a standby that runs is not dead for it.
+    """
+    while True:
+        with suppress(SessionLost):
+            async with session(door) as connection:
+                return await work(connection)
+        await asyncio.sleep(POLL_S)
 
 
 async def rows(connection: Session, query: str, given: Params | None = None) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.catalogue import Catalogue, Vetted
 from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.settings import Configuration
-from borealis_engine.postgres.sql import rows, session
+from borealis_engine.postgres.sql import persist, rows, session
 
 log = logging.getLogger(__name__)
 LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
@@ -132,9 +132,10 @@ class Tuning:
 
     async def _settle(self, settings: Settings, vetted: Vetted) -> None:
         """Learn what became of each parameter."""
-        async with session(self._site.door) as connection:
-            self.pending = tuple(str(row[0]).lower() for row in await rows(connection, _PENDING))
-            faults = {str(name): str(error) for name, error in await rows(connection, _FAULTS)}
+        pending = await persist(self._site.door, lambda connection: rows(connection, _PENDING))
+        self.pending = tuple(str(row[0]).lower() for row in pending)
+        found = await persist(self._site.door, lambda connection: rows(connection, _FAULTS))
+        faults = {str(name): str(error) for name, error in found}
         late = {n: why for n, why in faults.items() if n in vetted.accepted and n not in self.pending}
         self.refused = {name: why[:LONGEST] for name, why in {**vetted.refused, **late}.items()}
         self.in_force = settings

@@ -17,12 +17,18 @@ from borealis_engine.contract.status import DatabaseSpec, InstanceStatus, Role
 from borealis_engine.net.testing import StorageNodes
 from borealis_engine.net.testing.authority import HOST, SERVER
 from borealis_engine.postgres.instance import DRAIN_S, LINGER_S
+from borealis_engine.postgres.sql import Door, Session, persist, rows, session
 from borealis_engine.postgres.testing import Agent, place
 from borealis_engine.postgres.testing.agents import DEADLINE_S
 
 pytestmark = pytest.mark.postgres
 lasts = pytest.mark.asyncio(loop_scope="module")  # with `lasting`
 SPEC = DatabaseSpec(master_username="app", master_password="a password", database_name="app", digest="d")
+FOLLOWS = """
+    select pid from pg_stat_activity
+    where application_name = 'borealis agent' and query like '%pg_is_in_recovery%' and pid <> pg_backend_pid()
+"""
+END = FOLLOWS.replace("select pid", "select pg_terminate_backend(pid, 1000)")
 GIVEN = Settings(parameters={"work_mem": "5MB", "wrk_mem": "1MB"}, digest="given")
 
 
@@ -67,6 +73,11 @@ async def ask(agent: Agent, query: str, **more: str) -> object:
         row = await (await connection.execute(query)).fetchone()
     assert row is not None
     return row[0]
+
+
+def door_of(agent: Agent) -> Door:
+    """The way to an agent's own sessions."""
+    return Door(sockets=str(agent.directory / f"run-{agent.number}"), port=names.POSTGRES_PORT, major=15)
 
 
 @lasts
@@ -204,6 +215,40 @@ def test_a_status_without_the_newer_fields_is_understood() -> None:
 
 
 @lasts
+async def test_a_reader_serves_on_though_replay_ends_its_agent_s_sessions(lasting: tuple[Agent, Agent]) -> None:
+    writer, reader = lasting
+    impatient = Settings(parameters={**GIVEN.parameters, "max_standby_streaming_delay": "0"}, digest="impatient")
+    tries = 0
+
+    async def work(connection: Session) -> None:
+        nonlocal tries
+        tries += 1
+        await connection.execute("select pg_sleep(%s)", (60 if tries == 1 else 0,))
+
+    assert await reader.put(names.SETTINGS, impatient.to_json()) == 200
+    try:
+        async with session(door_of(writer)) as updating, session(door_of(reader)) as looking:
+            await updating.execute("create table public.busy as select 1 as n")
+            working = asyncio.ensure_future(persist(door_of(reader), work))
+            while not await rows(looking, "select from pg_stat_activity where wait_event = 'PgSleep'"):
+                assert not working.done()
+            for statement in ("update public.busy set n = 2", "vacuum public.busy", "drop table public.busy"):
+                await updating.execute(statement.encode())
+            async with asyncio.timeout(DEADLINE_S):
+                await working
+            for _ in range(3):
+                await rows(looking, END)
+                while not await rows(looking, FOLLOWS):
+                    assert (await reader.status()).ready, reader.log()
+        assert tries == 2
+        assert "due to conflict with recovery" in reader.log()
+    finally:
+        assert await reader.put(names.SETTINGS, GIVEN.to_json()) == 200
+    there = (await writer.status()).durable_lsn
+    await reader.until(lambda status: status.ready and status.replay_lsn >= there)
+    assert "borealis_instance_attachments_total 1.0" in (await reader.probe("/metrics"))[1], reader.log()
+
+
 async def test_a_reader_whose_postgresql_dies_is_back_in_the_same_process_each_time(
     lasting: tuple[Agent, Agent],
 ) -> None:
