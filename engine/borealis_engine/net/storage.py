@@ -97,6 +97,8 @@ class StorageNode:
         except (DiskCorrupt, DiskFailed, Exhausted, OSError) as error:
             self._failure = error
             return None, f"{type(error).__name__}: {error}"
+        if store.mended:
+            log.warning("wrote the identity anew, by what configuration and journal say: %s", store.mended)
         state = store.journal.state
         log.info(
             "opened the disk: promised %d, log up to %d", state.promised, state.flush, extra={"epoch": state.epoch}

@@ -1,6 +1,7 @@
 """The disk of one member as a whole: whose it is, its journal and its images.
 
-The identity file is written last when a disk is formatted, so a disk with an identity is whole. A disk without one is
+The identity file is written last when a disk is formatted, so a disk with an identity is whole. One that is lost or
+damaged is written anew if the configuration names the cluster and the journal the member. A disk with neither is
 empty: it becomes this member only if formatting is allowed, since a member that lost its disk has broken promises
 it does not remember, and must count for nothing.
 """
@@ -8,6 +9,7 @@ it does not remember, and must count for nothing.
 import json
 from dataclasses import dataclass, replace
 
+from borealis_engine.contract.volume import parse
 from borealis_engine.core.journal import EMPTY
 from borealis_engine.store import images, journal_file
 from borealis_engine.store.disk import Disk
@@ -39,6 +41,7 @@ class Store:
     disk: Disk
     journal: Journal
     images: Images
+    mended: str = ""  # what ailed its identity, which was written anew
 
     @property
     def bytes_used(self) -> int:
@@ -63,14 +66,38 @@ def open_store(disk: Disk, *, member: str, cluster_uid: str, allow_format: bool,
     trusted.
     """
     with disk_errors("opening the disk"):
+        damage = _admit(disk, member=member, cluster_uid=cluster_uid, allow_format=allow_format)
+    journal = open_journal(disk, member=member, sizes=sizes)  # each file of which names its member
+    if damage:
+        with disk_errors("writing the identity anew"):
+            _sign(disk, member=member, cluster_uid=cluster_uid)
+    return Store(disk=disk, journal=journal, images=Images(disk), mended=damage)
+
+
+def _admit(disk: Disk, *, member: str, cluster_uid: str, allow_format: bool) -> str:
+    """Find the disk to be this member's, or make it so; give what ails its identity, if the rest says whose it is."""
+    try:
         if IDENTITY in disk.list(""):
             _check_identity(disk, member=member, cluster_uid=cluster_uid)
         elif allow_format:
             _format(disk, member=member, cluster_uid=cluster_uid)
+        elif disk.list(journal_file.FOLDER):
+            raise DiskCorrupt(f"{IDENTITY} is missing, but there is a journal")
         else:
             raise DiskLost("the disk is empty although this member was formatted before")
-    journal = open_journal(disk, member=member, sizes=sizes)
-    return Store(disk=disk, journal=journal, images=Images(disk))
+    except DiskCorrupt as error:
+        if not _is_of(disk, cluster_uid):
+            raise
+        return str(error)
+    return ""
+
+
+def _is_of(disk: Disk, cluster_uid: str) -> bool:
+    """Whether the configuration on the disk is whole and of this cluster."""
+    try:
+        return parse(read_volume(disk)).cluster_uid == cluster_uid
+    except (DiskCorrupt, ValueError):
+        return False
 
 
 def _format(disk: Disk, *, member: str, cluster_uid: str) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import random
+from collections.abc import Callable
 
 import pytest
-from borealis_engine.contract.volume import Epoch, Lsn
+from borealis_engine.contract.volume import Epoch, Generation, Lsn, Member, MemberId, VolumeConfig
 from borealis_engine.core.effects import ImageExtent
 from borealis_engine.core.journal import Promised
 from borealis_engine.proto.image import ImageDescription, render_head
@@ -73,6 +74,51 @@ def test_a_journal_without_identity_is_not_formatted_over() -> None:
     disk.remove("identity.json")
     with pytest.raises(DiskCorrupt, match="missing"):
         opened(disk, allow_format=True)
+
+
+def with_configuration(cluster: str = CLUSTER) -> FakeDisk:
+    """A disk that has promised, with a configuration of this cluster."""
+    disk, six = FakeDisk(), tuple(Member(id=MemberId(str(n)), name=f"s-{n}", zone="a", address="") for n in range(6))
+    store = opened(disk, allow_format=True)
+    store.journal.append([Promised(epoch=Epoch(2), owner="a")])
+    config = VolumeConfig(cluster_uid=cluster, generation=Generation(1), revision=1, sealed=True, members=six)
+    store.remember_volume(config.to_json())
+    return disk
+
+
+HARMS = {
+    "lost": lambda disk: disk.remove("identity.json"),
+    "empty": lambda disk: disk.create("identity.json"),
+    "cut": lambda disk: disk.open("identity.json").truncate(50),
+    "rotten": lambda disk: disk.damage("identity.json", 3),
+    "unreadable": lambda disk: disk.open("identity.json").write((b"\xff" * 30,), 0),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=list(HARMS))
+@pytest.mark.parametrize("allow_format", [False, True])
+def test_an_identity_follows_from_configuration_and_journal(
+    harm: Callable[[FakeDisk], None], allow_format: bool
+) -> None:
+    disk = with_configuration()
+    harm(disk)
+    store = opened(disk, allow_format=allow_format)
+    assert (store.journal.state.promised, "identity.json" in store.mended) == (2, True)
+    again = opened(disk.crash(random.Random(0)))
+    assert (again.journal.state.promised, again.mended) == (2, "")
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=list(HARMS))
+def test_an_identity_is_not_guessed(harm: Callable[[FakeDisk], None]) -> None:
+    for disk, member in ((with_configuration("another"), MEMBER), (with_configuration(), "ffffffffffffffff")):
+        harm(disk)
+        with pytest.raises(DiskCorrupt):
+            opened(disk, member=member)
+    disk = with_configuration()
+    harm(disk)
+    disk.damage("volume.json", 3)
+    with pytest.raises(DiskCorrupt, match=r"identity\.json"):
+        opened(disk)
 
 
 def test_images_are_kept_by_digest_and_give_their_log() -> None:
