@@ -36,7 +36,7 @@ class Drop(StrEnum):
     LATE = "late"  # no certificate, or no whole request, in time
     CROWDED = "crowded"  # made room for a newcomer, or too many peers are connected
     DESCRIPTORS = "descriptors"  # the process has few left
-    REJECTED = "rejected"  # the handshake failed, or the certificate names no role that may speak here
+    REJECTED = "rejected"  # the handshake failed, the certificate names no role that may speak here, or it is no HTTP
     FAILED = "failed"  # an unexpected error, or no thread or memory for it
 
 

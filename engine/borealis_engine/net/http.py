@@ -5,12 +5,15 @@ it is at, and its peer makes another one.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from borealis_engine.net.door import HANDSHAKE_S, Door, Drop, Stranger
 from borealis_engine.net.errors import PeerRejected
@@ -22,27 +25,42 @@ async def listening(
     app: web.Application, host: str, port: int, tls: Tls | None, *, patience_s: float, dropped: Callable[[Drop], None]
 ) -> AsyncIterator[None]:
     """Serve an application until the block ends, over mTLS if there is `tls`; OSError if the address is taken."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handle_signals=False)
-    await runner.setup()
-    entrance = _Entrance(runner, tls, patience_s=patience_s, dropped=dropped)
+    entrance = _Entrance(app, tls, patience_s=patience_s, dropped=dropped)
+    await entrance.runner.setup()
     try:
         entrance.door.listen(host, port)
         yield
     finally:
         await entrance.close()
-        await runner.cleanup()
+        await entrance.runner.cleanup()
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """Where aiohttp logs. What is no HTTP is counted, and never logged with its bytes: a stranger would fill disks."""
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(logging.getLogger(__name__))
+        self._door = door
+
+    def log(self, level: int, msg: object, *args: object, exc_info: Any = None, **more: Any) -> None:
+        """Log what is ours."""
+        if isinstance(exc_info, HttpProcessingError):
+            self._door.note(Drop.REJECTED, f"what came is no request: {type(exc_info).__name__}")
+        else:
+            super().log(level, msg, *args, exc_info=exc_info, **more)
 
 
 class _Entrance:
     """Makes connections of what the door lets in."""
 
     def __init__(
-        self, runner: web.AppRunner, tls: Tls | None, *, patience_s: float, dropped: Callable[[Drop], None]
+        self, app: web.Application, tls: Tls | None, *, patience_s: float, dropped: Callable[[Drop], None]
     ) -> None:
-        self._runner = runner
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self.door = Door(self._welcome, patience_s=patience_s, dropped=dropped)
+        log = _Log(self.door)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handle_signals=False, logger=log)
 
     async def close(self) -> None:
         """Take no more connections, and drop those that are not made yet."""
@@ -71,9 +89,9 @@ class _Entrance:
             sock.close()
 
     def _handler(self) -> asyncio.Protocol:
-        if self._runner.server is None:
+        if self.runner.server is None:
             raise ConnectionAbortedError("the server stops")
-        handler: asyncio.Protocol = self._runner.server()
+        handler: asyncio.Protocol = self.runner.server()
         return handler
 
 

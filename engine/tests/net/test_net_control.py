@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from borealis_engine.contract import names
 from borealis_engine.contract.status import StorageState, StorageStatus
 from borealis_engine.contract.volume import Generation, Member, MemberId, VolumeConfig
 from borealis_engine.net.control import Changes, Reply, Surface, serve_control, serve_probes
+from borealis_engine.net.door import Drop
 from borealis_engine.net.errors import PeerRejected, TlsInvalid
 from borealis_engine.net.testing import make_certificates
 from borealis_engine.net.testing.authority import SERVER
@@ -35,6 +37,7 @@ class Pod:
     ready: bool = False
     message: str = ""
     commanded: list[bytes] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def status(self) -> StorageStatus:
@@ -73,6 +76,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
         configuration=lambda: pod.config,
         ready=lambda: pod.ready,
         commands={("POST", names.PROMOTE): pod.command},
+        dropped=pod.drops.append,
     )
     tls = load_tls(folders[names.ROLE_STORAGE], cluster_uid=CLUSTER)
     async with AsyncExitStack() as stack:
@@ -134,6 +138,24 @@ async def test_without_a_certificate_nothing_is_answered(pod: Pod) -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
             await session.get(url, ssl=False)
+
+
+async def test_what_is_no_request_is_counted_and_leaves_no_byte_in_the_log(
+    pod: Pod, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = len(pod.drops)
+    for nonsense in (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET / secret\r\n\r\n", b"secret" * 10_000):
+        for _ in range(3):
+            async with asyncio.timeout(DEADLINE_S):
+                reader, writer = await asyncio.open_connection(pod.host, names.PROBE_PORT)
+                writer.write(nonsense + b"\r\n\r\n")
+                with suppress(ConnectionError):  # it may be closed while more is on its way
+                    await reader.read()
+                writer.close()
+    assert pod.drops[before:] == [Drop.REJECTED] * 6
+    (line,) = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert (line.exc_info, "what came is no request" in line.message) == (None, True)
+    assert "secret" not in caplog.text
 
 
 async def test_the_higher_configuration_is_kept(pod: Pod) -> None:
