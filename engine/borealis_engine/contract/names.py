@@ -41,7 +41,7 @@ DEFAULT_LEASE_S: Final = 4.0
 
 # Roles in PostgreSQL that are Borealis's own, so no master user bears their names.
 SUPERUSER: Final = "borealis_admin"  # the agent's; no password, its unix socket only
-REPLICATION: Final = "borealis_replication"  # whoever is a member may replicate logically
+REPLICATION: Final = "borealis_replication"  # its members may replicate logically
 
 ROLE_STORAGE: Final = "storage"
 ROLE_INSTANCE: Final = "instance"

@@ -23,8 +23,8 @@ OWN: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
             "fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names", "restart_after_crash",
-            "wal_level", "wal_sync_method", "archive_mode", "archive_command", "archive_library",
-            "archive_cleanup_command", "max_slot_wal_keep_size", "data_sync_retry", "recovery_init_sync_method",
+            "wal_sync_method", "archive_mode", "archive_command", "archive_library",
+            "archive_cleanup_command", "data_sync_retry", "recovery_init_sync_method",
         ),
         _DURABLE,
     ),
@@ -52,6 +52,7 @@ OWN: Final[Mapping[str, str]] = {
             "recovery_min_apply_delay", "hot_standby", "hot_standby_feedback", "wal_sender_timeout",
             "wal_receiver_timeout", "wal_receiver_status_interval", "wal_receiver_create_temp_slot",
             "wal_retrieve_retry_interval", "default_transaction_read_only", "transaction_read_only",
+            "sync_replication_slots",
         ),
         _FOLLOW,
     ),

@@ -23,6 +23,7 @@ from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerD
 from borealis_engine.postgres.feed import Feed, System
 from borealis_engine.postgres.image import Image
 from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
+from borealis_engine.postgres.replication import Slots
 from borealis_engine.postgres.servertls import install
 from borealis_engine.postgres.settings import FEED_PORT, Configuration, Place, command_line
 from borealis_engine.postgres.source import LogSource
@@ -92,6 +93,8 @@ class Attached:
         self.configuration = configuration or Configuration(place=site.place)
         self.data = site.fresh()
         self.feed = Feed(source, system, history=history, durable=durable)
+        self.slots = Slots(site.door, lambda: self.configuration)
+        self._watch: asyncio.Task[None] | None = None  # over the slots
         self._server: Server | None = None
         self._stack = AsyncExitStack()
 
@@ -122,6 +125,7 @@ class Attached:
                 await self._answering()
         except TimeoutError as error:
             raise ServerDied(f"PostgreSQL does not answer after {START_S} s") from error
+        self._watch = asyncio.create_task(self.slots.keep())
 
     async def adopt(self, configuration: Configuration) -> None:
         """Write the configuration anew and return once it is in force, but for what a restart must change."""
@@ -144,6 +148,9 @@ class Attached:
 
     async def stop(self) -> None:
         """Stop PostgreSQL at once, close the feed, remove the directory. Idempotent."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await self.halt()
         await self._stack.aclose()
         await asyncio.to_thread(directory.discard, self.data)

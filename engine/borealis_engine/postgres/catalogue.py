@@ -19,7 +19,7 @@ from borealis_engine.postgres.account import make_private
 from borealis_engine.postgres.attached import Site
 from borealis_engine.postgres.errors import CommandFailed
 from borealis_engine.postgres.process import run
-from borealis_engine.postgres.settings import NAME
+from borealis_engine.postgres.settings import NAME, SLOT_LIMIT, parse_slot_limit
 
 LIKENESS: Final = 0.75  # from which on another name is offered
 UNFIT: Final[Mapping[str, str]] = {  # nobody could connect, or follow
@@ -28,6 +28,7 @@ UNFIT: Final[Mapping[str, str]] = {  # nobody could connect, or follow
     "db_user_namespace": "it changes the names by which users log in",
     "dynamic_library_path": "readers could not follow: PostgreSQL finds its own libraries by it",
 }
+WAL_LEVELS: Final = ("replica", "logical")  # readers follow no other
 LIBRARIES: Final = ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries")
 _COMPLAINT: Final = re.compile(r"\b(?:FATAL|ERROR|HINT|DETAIL): {2}(.*)$", re.M)
 
@@ -71,10 +72,8 @@ class Catalogue:
             return UNFIT[name]
         if not NAME.fullmatch(name):
             return "it is no name of a parameter: use lower case, digits, underscores, and one dot for an extension's"
-        if "\0" in value:
-            return "its value holds a zero byte"
-        if any("\ud800" <= each <= "\udfff" for each in value):
-            return "its value is no text in UTF-8"
+        if why := object_to_value(name, value):
+            return why
         missing = self._missing(value) if name in LIBRARIES else ""
         return f"this engine image has no library {missing}" if missing else ""
 
@@ -131,3 +130,16 @@ def explain_unknown(name: str, names: Collection[str], major: int) -> str:
     close = difflib.get_close_matches(name, offered, n=1, cutoff=LIKENESS)
     meant = f"; did you mean {close[0]}?" if close else ""
     return f"PostgreSQL {major} has no such parameter{meant}"
+
+
+def object_to_value(name: str, value: str) -> str:
+    """Say what Borealis has against a value that PostgreSQL might take; empty if nothing."""
+    if "\0" in value:
+        return "its value holds a zero byte"
+    if any("\ud800" <= each <= "\udfff" for each in value):
+        return "its value is no text in UTF-8"
+    if name == "wal_level" and value.lower() not in WAL_LEVELS:
+        return f"Borealis knows {' and '.join(WAL_LEVELS)} only: readers and storage nodes live by the log"
+    if name == SLOT_LIMIT and not parse_slot_limit(value):
+        return "it must be a size above 0, such as 4GB: without a bound a forgotten slot fills the instance's disk"
+    return ""

@@ -22,6 +22,7 @@ from borealis_engine.contract.names import SUPERUSER
 from borealis_engine.contract.status import DatabaseSpec
 from borealis_engine.postgres.errors import SpecInvalid
 from borealis_engine.postgres.escalation import close_ways_out
+from borealis_engine.postgres.replication import keep_replicators
 from borealis_engine.postgres.sql import Door, Session, rows, session
 
 HOME: Final = "postgres"  # the agent's own sessions are there, so users never own it
@@ -30,7 +31,7 @@ CREATED: Final = "borealis: creation of master user and first database is comple
 LOCK_TIMEOUT: Final = "2s"  # a user's open transaction may hold what is to be changed for as long as it likes
 MEMBERSHIPS = ("pg_monitor", "pg_read_all_settings")
 ITERATIONS = 100_000  # that are worth a check: it blocks the agent, and ours have 4096
-ATTRIBUTES = sql.SQL("login createdb createrole nosuperuser noreplication nobypassrls")
+ATTRIBUTES = sql.SQL("login createdb createrole nosuperuser nobypassrls")
 _ROLE: Final = """
     select rolpassword, not rolcanlogin, coalesce(rolvaliduntil <= now(), false), rolconnlimit = 0
     from pg_authid where rolname = %s
@@ -68,6 +69,7 @@ async def apply_spec(door: Door, spec: DatabaseSpec) -> None:
                 await _mark(connection, CREATING)
             await _keep_role(connection, spec)
             await _keep_memberships(connection, spec)
+        await keep_replicators(connection, door.major, spec.master_username)
         if mark == (CREATED,):
             return
         if not spec.database_name:
@@ -84,6 +86,7 @@ async def keep_master(door: Door, spec: DatabaseSpec, verified: str = "") -> str
     """
     async with _patient(door, spec) as connection:
         verified = await _keep_role(connection, spec, verified)
+        await keep_replicators(connection, door.major, spec.master_username)
         database = spec.database_name or HOME
         admits = await _one(connection, _ADMITS, spec.master_username, database)
         if admits is None:

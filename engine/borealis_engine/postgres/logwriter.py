@@ -83,7 +83,8 @@ class LogWriter(asyncio.Protocol):
         path = str(Path(door.sockets, f".s.PGSQL.{door.port}"))
 
         def make() -> "LogWriter":
-            return cls(sink, start=start, timeline=timeline, options=door.options, latency=latency, held=held)
+            options = f"{door.options} -c wal_sender_timeout=0"  # the agent judges its own connection
+            return cls(sink, start=start, timeline=timeline, options=options, latency=latency, held=held)
 
         try:
             _, writer = await loop.create_unix_connection(make, path)

@@ -8,15 +8,12 @@ import asyncio
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-import psycopg
-
 from borealis_engine.contract.volume import Epoch, Lsn, format_lsn
 from borealis_engine.postgres import directory, timelines
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.errors import PromotionFailed
 from borealis_engine.postgres.feed import Feed
-from borealis_engine.postgres.settings import STANDBY_NAME
-from borealis_engine.postgres.sql import Session, persist, progress, rows, session
+from borealis_engine.postgres.sql import Session, persist, progress, session
 
 REPLAY_S: Final = 30.0  # without any progress, counted in bytes: a record may have 1 GB
 PROMOTE_S: Final = 30.0
@@ -34,7 +31,7 @@ async def catch_up(attached: Attached, end: Lsn) -> None:
     await attached.adopt(replace(attached.configuration, urgent=True))
 
     async def replay(connection: Session) -> None:
-        await _make_slot(connection)
+        await attached.slots.reserve(connection)
         await _replay(connection, attached.feed, end)
 
     await persist(attached.site.door, replay)
@@ -44,8 +41,7 @@ async def stay_standby(attached: Attached) -> None:
     """Undo what `catch_up` prepared, after an election that came to nothing."""
     attached.feed.goal = Lsn(0)
     await attached.adopt(replace(attached.configuration, urgent=False))
-    drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s"
-    await persist(attached.site.door, lambda connection: rows(connection, drop, (STANDBY_NAME,)))
+    await persist(attached.site.door, attached.slots.release)
 
 
 async def promote(attached: Attached, epoch: Epoch, end: Lsn) -> None:
@@ -81,13 +77,6 @@ def _verify(attached: Attached, epoch: Epoch, end: Lsn) -> None:
     if switchpoint != end:
         where = f"{format_lsn(switchpoint)} of timeline {parent}"
         raise PromotionFailed(f"timeline {epoch} forked off at {where}, not at E = {format_lsn(end)}")
-
-
-async def _make_slot(connection: Session) -> None:
-    try:
-        await connection.execute("select pg_create_physical_replication_slot(%s, true)", (STANDBY_NAME,))
-    except psycopg.errors.DuplicateObject:
-        return
 
 
 async def _replay(connection: Session, feed: Feed, end: Lsn) -> None:

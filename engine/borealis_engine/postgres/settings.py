@@ -27,7 +27,6 @@ LIMITS: Final[Mapping[str, str]] = {
     "max_replication_slots": "10",
     "max_prepared_transactions": "100",
     "max_locks_per_transaction": "64",
-    "wal_level": "replica",
 }
 _LOG: Final[Mapping[str, str]] = {  # postgres.serverlog reads it
     "log_destination": "stderr",
@@ -45,8 +44,7 @@ DISPOSABLE: Final[Mapping[str, str]] = {  # on the command line
     "synchronous_standby_names": STANDBY_NAME,
     "archive_mode": "off",
     "dynamic_shared_memory_type": "mmap",  # in the directory: nothing is left in /dev/shm, nor bound by its size
-    "max_slot_wal_keep_size": "-1",
-    "wal_sender_timeout": "0",
+    "max_slot_wal_keep_size": "-1",  # it would bound the log writer's slot: postgres.replication bounds the others
     "wal_receiver_timeout": "10s",
     "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "100ms",
@@ -67,12 +65,17 @@ INITDB: Final[Mapping[str, str]] = {  # what initdb writes for image 0, which ca
 }
 DEFAULTS: Final[Mapping[str, str]] = {  # where PostgreSQL's own would be others; users may set them otherwise
     **INITDB,
+    "wal_level": "replica",
     "log_checkpoints": "off",
     "ssl_min_protocol_version": "TLSv1.2",
 }
+SLOT_LIMIT: Final = "max_slot_wal_keep_size"  # users set it for their own slots
+DEFAULT_SLOT_LIMIT: Final = 4096 * MIB
 CERTIFICATE: Final = "server.crt"  # beside its key in the data directory
 KEY: Final = "server.key"
 NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?", re.ASCII)  # one dot for an extension's
+_SIZE: Final = re.compile(r"\s*([0-9]{1,9})\s*(kB|MB|GB|TB)?\s*")
+_UNITS: Final = {"kB": 1 << 10, "MB": MIB, "GB": 1 << 30, "TB": 1 << 40}
 _ESCAPES: Final = {"\\": r"\\", "'": "''", "\n": r"\n", "\r": r"\r"}
 
 
@@ -108,6 +111,17 @@ class Configuration:
     read_only: bool = False  # for everybody but the agent
     urgent: bool = False  # a promotion is near: replay waits for no query
 
+    @property
+    def slot_limit(self) -> int:
+        """How many bytes of log a slot may keep, but for the log writer's."""
+        return parse_slot_limit(self.parameters.get(SLOT_LIMIT, "")) or DEFAULT_SLOT_LIMIT
+
+
+def parse_slot_limit(value: str) -> int:
+    """Return a size in bytes, in MB if it names no unit; 0 if it is none."""
+    found = _SIZE.fullmatch(value)
+    return int(found[1]) * _UNITS[found[2] or "MB"] if found else 0
+
 
 def render_configuration(configuration: Configuration) -> str:
     """Give postgresql.conf."""
@@ -121,6 +135,7 @@ def render_configuration(configuration: Configuration) -> str:
         "shared_buffers": f"{place.shared_buffers // 1024}kB",
         "primary_conninfo": f"host={place.sockets} port={FEED_PORT} user=feed sslmode=disable",
         "ssl": "off",
+        SLOT_LIMIT: DISPOSABLE[SLOT_LIMIT],
     }
     if configuration.tls:
         own |= {"ssl": "on", "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY}

@@ -15,6 +15,7 @@ from borealis_engine.postgres.errors import ServerDied
 from borealis_engine.postgres.promotion import catch_up, stay_standby
 from borealis_engine.postgres.settings import (
     DEFAULTS,
+    SLOT_LIMIT,
     Configuration,
     Place,
     render_configuration,
@@ -39,7 +40,7 @@ def parse(text: str) -> dict[str, str]:
 
 def test_nothing_that_is_borealis_s_own_can_be_replaced() -> None:
     plain = parse(render_configuration(Configuration(place=PLACE)))
-    assert set(plain) <= set(OWN) | set(DEFAULTS)
+    assert set(plain) <= {*OWN, *DEFAULTS, SLOT_LIMIT}  # the last one is the user's for the agent, never PostgreSQL's
     everything = {name: "spoilt" for name in plain if name not in DEFAULTS}
     spoilt = Configuration(place=PLACE, parameters=everything)
     assert parse(render_configuration(spoilt)) == plain
@@ -80,6 +81,17 @@ def test_nonsense_is_no_settings(text: str) -> None:
         parse_settings(text)
 
 
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [({}, 4 << 30), ({SLOT_LIMIT: "512"}, 512 << 20), ({SLOT_LIMIT: "2 GB"}, 2 << 30), ({SLOT_LIMIT: "-1"}, 4 << 30)],
+    ids=str,
+)
+def test_slots_always_have_a_bound_that_never_holds_for_the_log_writers(given: dict[str, str], limit: int) -> None:
+    configuration = Configuration(place=PLACE, parameters=given)
+    assert configuration.slot_limit == limit
+    assert parse(render_configuration(configuration))[SLOT_LIMIT] == "-1"
+
+
 def test_settings_come_back_as_they_went() -> None:
     settings = Settings(parameters={"work_mem": "8MB"}, read_only=True, digest="d")
     assert parse_settings(settings.to_json()) == settings
@@ -108,6 +120,8 @@ def test_settings_come_back_as_they_went() -> None:
         ("my.text", "\ud800", "no text in UTF-8"),
         ("my.word", "\udc80", "no text in UTF-8"),
         ("dynamic_library_path", "/nowhere", "readers could not follow"),
+        ("wal_level", "minimal", "replica and logical only"),
+        ("max_slot_wal_keep_size", "-1", "must be a size above 0"),
         ("my.text", "x" * 200_000, "too long"),
     ],
     ids=lambda value: value[:20],

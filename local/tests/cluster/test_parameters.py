@@ -85,7 +85,7 @@ def test_extensions_are_made_as_asked_and_what_cannot_be_is_named(healthy: Local
 def test_what_takes_a_restart_rolls_under_load_and_loses_nothing(healthy: Local) -> None:
     before, writer = instances(healthy), healthy.status()["writer"]
     with healthy.ledger() as ledger:
-        healthy.patch({"parameters": {ROLLED: VALUE}})
+        healthy.patch({"parameters": {ROLLED: VALUE, "wal_level": "logical"}})
         healthy.until(lambda: condition(healthy, "InstancesUpToDate").get("status") == "False", "no rollout began")
         healthy.until(lambda: not set(before) & set(instances(healthy)), "not all were restarted")
         healthy.until(lambda: condition(healthy, "InstancesUpToDate").get("status") == "True", "it did not end")
@@ -95,6 +95,7 @@ def test_what_takes_a_restart_rolls_under_load_and_loses_nothing(healthy: Local)
     assert result["longest_gap"] < PAUSE_S
     assert healthy.status()["writer"] != writer
     assert show(healthy, ROLLED) == show(healthy, ROLLED, "--reader") == VALUE
+    assert show(healthy, "wal_level") == show(healthy, "wal_level", "--reader") == "logical"
     assert condition(healthy, "ParametersApplied")["reason"] == "Applied"
     events = healthy.client().request("GET", f"{API}/events")["items"]
     reasons = [event["reason"] for event in events]

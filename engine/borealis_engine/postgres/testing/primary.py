@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,9 @@ ADDRESS: Final = "127.0.0.1"
 
 
 @asynccontextmanager
-async def primary(binaries: Binaries, image: Image, folder: Path, port: int) -> AsyncIterator[Door]:
+async def primary(
+    binaries: Binaries, image: Image, folder: Path, port: int, parameters: Mapping[str, str] | None = None
+) -> AsyncIterator[Door]:
     """Run the image as a primary that waits for no standby; its private socket is the door."""
     account, data, sockets = choose_account(), folder / "primary", folder / "sockets"
     for each in (data, sockets):
@@ -31,7 +33,10 @@ async def primary(binaries: Binaries, image: Image, folder: Path, port: int) -> 
     data.chmod(0o700)
     write_wal(data, image)
     place = Place(name="primary", addresses=(ADDRESS,), port=port, sockets=str(sockets), shared_buffers=32 * MIB)
-    text = render_configuration(Configuration(place=place)) + "synchronous_standby_names = ''\n"
+    text = (
+        render_configuration(Configuration(place=place, parameters=parameters or {}))
+        + "synchronous_standby_names = ''\n"
+    )
     (data / "postgresql.conf").write_text(text)
     write_access(data)
     own(data, account)
@@ -49,10 +54,12 @@ async def primary(binaries: Binaries, image: Image, folder: Path, port: int) -> 
         shutil.rmtree(data, ignore_errors=True)
 
 
-async def connect(door: Door, user: str, password: str, dbname: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+async def connect(
+    door: Door, user: str, password: str, dbname: str, **more: str
+) -> "psycopg.AsyncConnection[tuple[object, ...]]":
     """Connect as a client does, over TCP."""
     conninfo = psycopg.conninfo.make_conninfo(
-        host=ADDRESS, port=door.port, user=user, password=password, dbname=dbname, connect_timeout=5
+        host=ADDRESS, port=door.port, user=user, password=password, dbname=dbname, connect_timeout=5, **more
     )
     return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
 
