@@ -70,7 +70,7 @@ class Node:
         emit = self._effects.append
         self._mark = Watermark(durable)
         self._joining = Joining(pipe=self._pipe, images=self._images, emit=emit, refuse=self._refuse)
-        self._serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
+        self.serving = Serving(pipe=self._pipe, mark=self._mark, images=self._images, emit=emit, refuse=self._refuse)
         self._told: tuple[Lsn, History] | None = None  # what those who feed readers know
         self._stream = 0  # newest of the owner's connections
         self.room = Room(self._pipe, emit)
@@ -117,12 +117,12 @@ class Node:
     @property
     def feeding(self) -> bool:
         """Whether readers follow the log here: `effects` has news for them after each advance."""
-        return bool(self._serving.feeds)
+        return bool(self.serving.feeds)
 
     @property
     def readable(self) -> Lsn:
         """Readers may be sent the log below this: D as far as it is held here."""
-        return self._serving.readable
+        return self.serving.readable
 
     @property
     def feed_history(self) -> History:
@@ -131,7 +131,7 @@ class Node:
 
     def serves(self, epoch: Epoch) -> bool:
         """Whether a read bound to `epoch` may still be served (0: always); ask after reading each piece."""
-        return not self.unfit and self._serving.serves(epoch)
+        return (not self.unfit or self.serving.salvages) and self.serving.serves(epoch)
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Node:
                 self._effects.append(Adopt(config=offered))
         elif not config.sealed or envelope.generation != config.generation or envelope.recipient != self.member:
             self._refuse(conn, Reason.CONFIG, f"{self.member} at generation {config.generation}", config.to_json())
-        elif self.unfit:
+        elif self.unfit and not (self.serving.salvages and isinstance(envelope.message, Read)):
             self._refuse(conn, Reason.UNFIT, self.unfit)
         else:
             try:
@@ -172,7 +172,7 @@ class Node:
         self.steady.revoke()
         self.room.leave(conn)
         self._beats.pop(conn, None)
-        self._serving.closed(conn)
+        self.serving.closed(conn)
 
     def persisted(self, token: int) -> None:
         """The records of Persist(token) are durable."""
@@ -197,7 +197,7 @@ class Node:
     def image_arrived(self, image: str, extent: ImageExtent, now: float) -> None:
         """The blob is durable here (after PullImage or StoreImage)."""
         self._images[image] = extent
-        self._serving.image_arrived(image)
+        self.serving.image_arrived(image)
         self._in_service(lambda: self._joining.image_known(now))
 
     def image_lost(self, image: str) -> None:
@@ -257,7 +257,7 @@ class Node:
             case Resign():
                 self._resign(message)
             case Read() | Subscribe() | GetImage() | PutImage():
-                self._serving.request(conn, message)
+                self.serving.request(conn, message)
             case _:
                 self._refuse(conn, Reason.UNKNOWN, f"{type(message).__name__} is not for a storage node")
 
@@ -395,6 +395,6 @@ class Node:
         if (persist := self._pipe.launch()) is not None:
             self._acking.clear()
             self._effects.append(persist)
-        if self._serving.feeds and (told := (self.readable, self.feed_history)) != self._told:
+        if self.serving.feeds and (told := (self.readable, self.feed_history)) != self._told:
             self._told = told
             self._effects.append(Readable(upto=told[0]))

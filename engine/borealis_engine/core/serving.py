@@ -17,7 +17,7 @@ from borealis_engine.core.effects import (
     ServeLog,
     StoreImage,
 )
-from borealis_engine.core.journal import NOBODY, NOWHERE
+from borealis_engine.core.journal import NOBODY, NOWHERE, DurableState
 from borealis_engine.core.messages import GetImage, ImageStored, PutImage, Read, Reason, Subscribe
 from borealis_engine.core.pipeline import Pipeline
 from borealis_engine.core.watermark import Watermark
@@ -28,7 +28,7 @@ Refuse: TypeAlias = Callable[[Conn, Reason, str], None]
 class Serving:
     """Reads, feeds and images of one node."""
 
-    __slots__ = ("_emit", "_images", "_mark", "_pipe", "_refuse", "_uploads", "feeds")
+    __slots__ = ("_emit", "_images", "_mark", "_pipe", "_refuse", "_uploads", "feeds", "salvages")
 
     def __init__(
         self,
@@ -42,6 +42,14 @@ class Serving:
         self._pipe, self._mark, self._images, self._emit, self._refuse = pipe, mark, images, emit, refuse
         self._uploads: dict[str, set[Conn]] = {}
         self.feeds: set[Conn] = set()  # connections of readers who follow the log here
+        self.salvages = False  # whether reads are answered although the node is out of service
+
+    def salvage(self, durable: DurableState) -> None:
+        """Let others read the log of a disk that is damaged, as far as what is whole of it shows `durable`.
+
+        They may be damaged too, each in another place. What is below D, or of one epoch, is the same on every member.
+        """
+        self._pipe, self._mark, self.salvages = Pipeline(durable), Watermark(durable), True
 
     @property
     def readable(self) -> Lsn:

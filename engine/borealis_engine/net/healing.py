@@ -167,6 +167,8 @@ class Healing:
                 missing = f"log [{hole.lsn}, {live}) in journal file {number} is damaged, and no other member gives it"
                 if live > durable:
                     shell.fail(LogDamaged(hole.lsn, number))
+                    with shell.lock:
+                        shell.node.serving.salvage(shell.node.durable)
             else:
                 pieces += got
                 filled.append(hole)

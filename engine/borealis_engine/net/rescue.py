@@ -2,6 +2,7 @@
 
 The node stands by, out of service, and says what is missing. Invariant: nothing of the disk is believed here; when all
 holes are filled, recovery has to find it whole, and only a fresh process, which opens it as after any restart, serves.
+Meanwhile others may read what is whole of its log, for they may be damaged as well, each in another place.
 """
 
 import logging
@@ -17,7 +18,7 @@ from borealis_engine.store.disk import Disk
 from borealis_engine.store.errors import DiskCorrupt, Exhausted, StoreError, disk_errors
 from borealis_engine.store.holes import Piece
 from borealis_engine.store.journal_file import file_name
-from borealis_engine.store.mending import put
+from borealis_engine.store.mending import open_damaged, put
 from borealis_engine.store.survey import Survey, survey_disk
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Rescue:
             found = survey_disk(self._disk, self._shell.node.member)
         if not found.damaged:
             raise DiskCorrupt("no damaged place is found that log from another member would mend")
+        self._salvage(found)
         pieces, missing = self._gather(found)
         for number, belong in pieces.items():
             with disk_errors("mending a damaged place"):
@@ -85,7 +87,24 @@ class Rescue:
             self.repaired += 1
             self._shell.meters.repaired()
         log.info("mended %d damaged places, %d are left", found.damaged - missing, missing)
+        if (salvaged := self._shell.serving.salvaged) is not None:
+            for hole in found.holes:
+                salvaged.recut(hole)
         return missing
+
+    def _salvage(self, found: Survey) -> None:
+        """Let others read what is whole, before they are asked: they may be waiting for it, as this node for theirs."""
+        shell, state = self._shell, found.state
+        if shell.serving.salvaged is not None or state is None:
+            return
+        try:
+            with disk_errors("opening what is whole of the journal"):
+                shell.serving.salvaged = open_damaged(self._disk, found, member=shell.node.member)
+        except DiskCorrupt as error:
+            log.info("nobody may read here before a file's header is mended: %s", error)
+            return
+        with shell.lock:
+            shell.node.serving.salvage(state)
 
     def _gather(self, found: Survey) -> tuple[dict[int, list[Piece]], int]:
         pieces, missing = defaultdict[int, list[Piece]](list), 0

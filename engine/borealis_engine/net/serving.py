@@ -14,6 +14,7 @@ from borealis_engine.core.messages import Feed, ImageData, LogData
 from borealis_engine.net.pace import PIECE, Pace
 from borealis_engine.net.stream import Stream
 from borealis_engine.store.errors import DiskCorrupt, Exhausted, ImageUnknown, LogDamaged, LogUnknown, StoreError
+from borealis_engine.store.journal import Journal
 
 if TYPE_CHECKING:
     from borealis_engine.net.shell import Shell
@@ -28,6 +29,7 @@ class Serving:
         self._shell = shell
         self._fed: dict[Conn, Lsn] = {}  # up to where each feed was sent
         self._pace = Pace()
+        self.salvaged: Journal | None = None  # of a disk that is damaged: what is whole of it is read
 
     def closed(self, conn: Conn) -> None:
         """Forget a connection; under the lock."""
@@ -75,9 +77,14 @@ class Serving:
             self._shell.fail(error)
 
     def _read(self, start: Lsn, upto: Lsn, limit: int) -> bytes:
-        if self._shell.store is None:
+        if (store := self._shell.store) is not None:
+            return store.journal.read(start, upto, limit=limit)
+        if self.salvaged is None:
             raise LogUnknown("no disk")
-        return self._shell.store.journal.read(start, upto, limit=limit) if start < upto else b""
+        try:
+            return self.salvaged.read(start, upto, limit=limit)
+        except DiskCorrupt as error:
+            raise LogUnknown(f"not here either: {error}") from error
 
     def _log(self, effect: ServeLog, stream: Stream) -> None:
         at, upto, node = effect.start, effect.upto, self._shell.node

@@ -97,7 +97,7 @@ class Shell:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: Exception | None = None  # what took the node out of service
         self.on_damage: Callable[[Subject, Exception], None] = lambda subject, error: self.fail(error)
-        self._serving = Serving(self)
+        self.serving = Serving(self)
         self._intake = Intake(self)
         self._uploads = Uploads(self)
         self.port = Port(self)
@@ -175,7 +175,7 @@ class Shell:
         self._uploads.closed(conn)
         with self.lock:
             del self._streams[conn]
-            self._serving.closed(conn)
+            self.serving.closed(conn)
         self.input(lambda now: self.node.closed(conn))
 
     def input(self, give: Callable[[float], None]) -> None:
@@ -274,7 +274,7 @@ class Shell:
             case Truncated(end=end):
                 self.cuts += 1
                 log.info("truncated the log", extra={"lsn": end, "epoch": self.node.durable.promised})
-                self._serving.truncated(end)
+                self.serving.truncated(end)
             case OutOfService(reason=reason):
                 log.error("out of service: %s", reason)
                 self.changed.notify_all()  # feeds close: a reader must not take this node's last D for the volume's
@@ -300,7 +300,7 @@ class Shell:
                 case StoreImage():
                     self._for_one(effect.conn, partial(self._uploads.take, effect))
                 case ServeLog() | ServeFeed() | ServeImage():
-                    self._for_one(effect.conn, partial(self._serving.serve, effect))
+                    self._for_one(effect.conn, partial(self.serving.serve, effect))
                 case _:
                     assert_never(effect)
 

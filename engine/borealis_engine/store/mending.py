@@ -6,20 +6,22 @@ crash leaves nothing that the next attempt cannot mend, and the file that is app
 written is read back from the device before it counts as mended.
 """
 
+import errno
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
+from borealis_engine.core.journal import EMPTY
 from borealis_engine.store import images
 from borealis_engine.store.disk import Disk, File
 from borealis_engine.store.errors import DiskCorrupt, DiskFailed, disk_errors
 from borealis_engine.store.frames import FILE_HEADER, parse_header, render_header, scan
 from borealis_engine.store.holes import STEP, Border, Piece
 from borealis_engine.store.images import read_head
-from borealis_engine.store.journal import Journal
-from borealis_engine.store.journal_file import JournalFile
+from borealis_engine.store.journal import Journal, Sizes
+from borealis_engine.store.journal_file import FOLDER, SUFFIX, JournalFile, open_file
 from borealis_engine.store.records import STATE
 from borealis_engine.store.survey import Known, Source, Survey, beginning, forgiving, survey_files
 
@@ -95,6 +97,22 @@ def _border(file: JournalFile) -> Border:
 def _begins(file: JournalFile) -> bool:
     frame = next(scan(forgiving(file.bare), file.header.nonce, FILE_HEADER, file.end, window=STEP), None)
     return frame is not None and frame.kind == STATE
+
+
+def open_damaged(disk: Disk, found: Survey, *, member: str) -> Journal:
+    """Open a damaged journal to read what is whole of it, as a survey has `found` it; it takes nothing.
+
+    Its reads verify all that they give: DiskCorrupt where it is damaged. DiskCorrupt at once if a file's header is.
+    """
+    files = dict[int, JournalFile]()
+    for name in [name for name in disk.list(FOLDER) if name.endswith(SUFFIX)]:
+        file = open_file(disk, name)
+        file.end = file.filled  # a read looks no further than the index says, and takes whole frames alone
+        files[file.header.number] = file
+    state, batch = found.state or EMPTY, found.batch or 0
+    journal = Journal(disk, member=member, sizes=Sizes(), files=files, state=state, index=found.index, batch=batch)
+    journal.fail(OSError(errno.EROFS, "it is damaged, and only read"))
+    return journal
 
 
 def put(file: File, pieces: Sequence[Piece]) -> None:

@@ -7,6 +7,7 @@ from borealis_engine.contract.volume import Epoch, Lsn, MemberId, VolumeConfig
 from borealis_engine.core import campaign, custody, node
 from borealis_engine.core.journal import EMPTY, DurableState
 from borealis_engine.core.messages import Position
+from borealis_engine.core.serving import Serving
 from borealis_engine.core.standing import Hearsay, is_news
 from borealis_engine.core.testing.disk import Disk, Thing
 from borealis_engine.core.testing.mutant import Mutant
@@ -59,6 +60,10 @@ def _what_stands_there(self: Disk, start: int, upto: int) -> bytes:
     return bytes(data)
 
 
+def _kept_to_itself(self: Serving, durable: DurableState) -> None:
+    pass
+
+
 def _by_number(self: Hearsay, offered: VolumeConfig, known: VolumeConfig, source: str) -> bool:
     return is_news(offered, known)
 
@@ -70,5 +75,6 @@ DAMAGE: Final = (
     Mutant(name="a disk of nobody taken for an empty one", patches=((Storage, "_look", _begin_empty),)),
     Mutant(name="the first configuration for a damaged one", patches=((Storage, "_look", _as_it_was_made),)),
     Mutant(name="damaged log given to others", patches=((Disk, "read", _what_stands_there),)),
+    Mutant(name="a damaged member that gives nothing", patches=((Serving, "salvage", _kept_to_itself),)),
     Mutant(name="a configuration adopted by its number alone", patches=((Hearsay, "believe", _by_number),)),
 )

@@ -53,9 +53,13 @@ class Disk:
 
     def read(self, start: int, upto: int) -> bytes:
         """Give log bytes; Rotten if some are damaged."""
-        if any(low < upto and start < high for low, high in self.holes):
+        if not self.is_whole(start, upto):
             raise Rotten
         return self.written(start, upto)
+
+    def is_whole(self, start: int, upto: int) -> bool:
+        """Tell whether none of these log bytes is damaged."""
+        return not any(low < upto and start < high for low, high in self.holes)
 
     def written(self, start: int, upto: int) -> bytes:
         """Give log bytes as they were written, for the oracle."""

@@ -96,6 +96,24 @@ def _damaged_log(scene: Scene) -> None:
     world.at(2.0, scene.network.blocked.difference_update, apart)
 
 
+def _log_damaged_everywhere(scene: Scene) -> None:
+    """The power of all six fails, and each starts with a damaged place of its own; then B is promoted."""
+    world, (a, b), nodes = scene.world, calm(scene), scene.nodes
+
+    def power() -> None:
+        for node in nodes:
+            node.crash()
+        for at, node in enumerate(nodes):
+            start = node.disk.state.start + at * 500
+            node.disk.holes.append((start, start + 400))
+            node.start()
+
+    a.promote()
+    world.at(2.5, a.crash)
+    world.at(2.5, power)
+    world.at(3.0, b.promote)
+
+
 def _damaged_configurations(scene: Scene) -> None:
     """The first member was replaced; it and three more forget that, and B never heard of it."""
     world, (a, b), nodes, first = scene.world, calm(scene), scene.nodes, scene.operator.config
@@ -135,6 +153,7 @@ DISKS: Final[dict[str, Callable[[Scene], None]]] = {
     "unreadable images": _unreadable_images,
     "forgotten log": _forgotten_log,
     "damaged log": _damaged_log,
+    "log damaged everywhere": _log_damaged_everywhere,
     "damaged promises": _damaged_promises,
     "damaged identities": _damaged_identities,
     "damaged configurations": _damaged_configurations,

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from borealis_engine.core.testing.disk import FOR_GOOD, Thing
 from borealis_engine.core.testing.scene import Scene
 from borealis_engine.core.testing.storage import Storage
+from borealis_engine.core.watermark import Watermark
 
 Fault: TypeAlias = Callable[[], None]
 
@@ -26,7 +27,7 @@ class Rot:
     def __init__(self, scene: Scene, dice: Random, *, membership: bool) -> None:
         """`membership`: members are replaced besides, so nothing may depend on the one that goes."""
         self._scene, self._world = scene, scene.world
-        self._whole, self._liar = dice.sample(scene.nodes, 2)  # whose log never rots; who forgets
+        self._whole, self._liar = dice.sample(scene.nodes, 2)  # whose newest log never rots; who forgets
         self._kinds: list[Fault] = dice.choice(
             [
                 [],
@@ -67,16 +68,24 @@ class Rot:
         self._rot(self._any(), Thing.CONFIGURATION)
 
     def _log(self) -> None:
-        random = self._world.random
-        node = random.choice([node for node in self._members() if node is not self._whole])
+        """Damage a place of one member's log; another one keeps it whole, and all that is damaged around it.
+
+        Above the D that all have recorded that one is always the same, for it may have to be in service to give it.
+        """
+        random, members = self._world.random, self._members()
+        node = random.choice(members)
         disk, whole = node.disk, self._whole.disk
-        first, last = disk.state.start, min(disk.state.flush, whole.state.flush, disk.oracle.end)
-        if not first or last <= first or whole.state.start != first:
+        recorded = min(Watermark(each.disk.state).here(each.disk.state) for each in members)
+        known = recorded if node is self._whole else min(whole.state.flush, disk.oracle.end)
+        first, last = disk.state.start, min(disk.state.flush, known)
+        if not first or last <= first or any(each.disk.state.start != first for each in (node, self._whole)):
             return
         start = random.randrange(random.choice((first, max(first, last - 2 * PLACE))), last)
         upto = min(last, start + random.randint(1, PLACE))
+        others = [each for each in members if each is not node] if upto <= recorded else [self._whole]
+        keeps = any(each.disk.is_whole(start - PLACE, upto + PLACE) for each in others)
         same = disk.written(start, upto) == whole.written(start, upto)
-        if same and not any(low < upto and start < high for low, high in disk.holes):
+        if keeps and same and disk.is_whole(start, upto):
             self._world.note(node.name, "rots: log", start, upto)
             disk.holes.append((start, upto))
             self._world.after(NOTICED_S * random.random(), node.scrub)

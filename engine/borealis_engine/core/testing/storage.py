@@ -96,6 +96,8 @@ class Storage:
                 now=self.clock.now,
                 unfit=unfit,
             )
+            if self.disk.holes and not self.failed and not self.forgets:
+                self.node.serving.salvage(self.disk.state)
             self._effects = Drain(self.node.effects, self._carry_out)
             self._timer = float("inf")
             self._drain()
