@@ -29,7 +29,6 @@ REASONS: Final[Mapping[str, str]] = {
     "full_page_writes": "Borealis: no directory is ever recovered in place; stock needs it against torn pages",
     "synchronous_standby_names": "who must confirm a commit: nobody, four of six receivers, the volume",
     "restart_after_crash": "Borealis: a directory whose server crashed is thrown away",
-    "wal_sender_timeout": "Borealis: the agent judges its own connection",
     "wal_receiver_timeout": "standbys only",
     "wal_receiver_status_interval": "standbys only",
     "wal_retrieve_retry_interval": "standbys only",

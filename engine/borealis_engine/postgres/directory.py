@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from borealis_engine.postgres.settings import Configuration, render_access, rend
 
 STANDBY_SIGNAL: Final = "standby.signal"
 WAL_DIRECTORY: Final = "pg_wal"
+_CATALOG_VERSION_AT: Final = 12  # after system_identifier and pg_control_version (catalog/pg_control.h)
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS (linux/fs.h)
 _SET_FLAGS: Final = 0x40086602  # FS_IOC_SETFLAGS
 _TOP: Final = 0x00020000  # FS_TOPDIR_FL
@@ -49,6 +51,7 @@ def lay_out(
     configure(data, configuration, account=None)
     write_access(data)
     write_wal(data, image)
+    refuse_base_backup(data, binaries.major)
     named = timelines.named_reigns(history, durable)
     write_histories(data, timelines.standby_files(named), account=None)
 
@@ -62,6 +65,19 @@ def write_access(data: Path) -> None:
     """Say who may connect: this process's user as the superuser."""
     (data / "pg_hba.conf").write_text(render_access())
     (data / "pg_ident.conf").write_text(render_identities(own_name()))
+
+
+def refuse_base_backup(data: Path, major: int) -> None:
+    """Have BASE_BACKUP fail before it sends a byte of data: no privilege of PostgreSQL's guards it.
+
+    It sends tablespaces before the main directory (perform_base_backup, basebackup.c), and users can make none.
+    The one made here holds a file that PostgreSQL cannot read. Nothing else looks at files in it but by numbers.
+    """
+    (catalog,) = struct.unpack_from("<I", (data / "global" / "pg_control").read_bytes(), _CATALOG_VERSION_AT)
+    inside = data / "no_base_backup" / f"PG_{major}_{catalog}"
+    inside.mkdir(parents=True)
+    (inside / "refused").touch(mode=0)
+    (data / "pg_tblspc" / "1").symlink_to(inside.parent.resolve())
 
 
 def write_histories(data: Path, files: Iterable[tuple[str, bytes]], *, account: Account | None) -> None:

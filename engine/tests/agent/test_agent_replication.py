@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -20,6 +22,7 @@ from borealis_engine.postgres.process import Server
 from borealis_engine.postgres.sql import Door, rows, session
 from borealis_engine.postgres.testing import Agent
 from borealis_engine.postgres.testing.agents import DEADLINE_S
+from psycopg.pq import ExecStatus
 
 pytestmark = pytest.mark.postgres
 SPEC = DatabaseSpec(master_username="app", master_password="a password", database_name="shop", digest="d")
@@ -91,10 +94,40 @@ async def test_a_stock_subscriber_is_told_of_a_failover_and_misses_nothing_once_
             await run(writer, TABLE, insert(0), *PUBLISH)
             may = "select 1 from pg_roles where rolname = 'subscriber' and rolreplication"
             await until(lambda: run(writer, may), "the role may not replicate")
+            await refuses_base_backup(writer, "no_base_backup")
+            await refuses_base_backup(reader, "no_base_backup|full_page_writes")
             await follow(writer, reader, door, log)
+            assert [
+                agent.name for agent in agents if "pg_tblspc" in agent.log()
+            ] == []  # it stumbles over nothing there
         finally:
             for agent in agents:
                 await agent.kill()
+
+
+async def refuses_base_backup(agent: Agent, words: str) -> None:
+    """A walsender that names a database takes it, and it asks for no privilege."""
+    as_subscriber = replace(SPEC, master_username="subscriber", master_password="a-secret-of-its-own")
+    connection, got = await agent.connect(as_subscriber, replication="database"), bytearray()
+    walsender = connection.pgconn
+
+    def back_up() -> str:
+        walsender.send_query(b"BASE_BACKUP (CHECKPOINT 'fast')")
+        while (result := walsender.get_result()) is not None:
+            if result.status == ExecStatus.COPY_OUT:
+                while (piece := walsender.get_copy_data(0))[0] > 0:
+                    got.extend(piece[1])
+            if result.status == ExecStatus.FATAL_ERROR:
+                return result.error_message.decode()
+        return "it went well"
+
+    try:
+        refusal = await asyncio.to_thread(back_up)
+    finally:
+        await connection.close()
+    assert re.search(words, refusal), refusal
+    assert b"PG_VERSION" not in got
+    assert len(got) < 10_000
 
 
 async def follow(writer: Agent, reader: Agent, door: Door, log: list[str]) -> None:

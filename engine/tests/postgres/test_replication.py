@@ -43,11 +43,15 @@ async def look(door: Door) -> None:
 
 
 async def ended(connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> None:
-    with suppress(psycopg.OperationalError):
+    """Wait until the server has ended it; TimeoutError if it does not."""
+    try:
         async with asyncio.timeout(DEADLINE_S):
-            while True:
-                await connection.execute("IDENTIFY_SYSTEM")
+            while not connection.closed:
+                with suppress(psycopg.errors.AdminShutdown):
+                    await connection.execute("IDENTIFY_SYSTEM", prepare=False)
                 await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
 
 
 async def test_the_master_user_says_who_may_replicate_and_who_no_more(door: Door) -> None:
