@@ -6,9 +6,8 @@ import os
 import secrets
 import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -29,15 +28,13 @@ from borealis_engine.postgres.attached import Site
 from borealis_engine.postgres.binaries import find_binaries
 from borealis_engine.postgres.errors import PostgresError, SpecInvalid
 from borealis_engine.postgres.instance import Identity, Instance
+from borealis_engine.postgres.memory import memory_limit
 from borealis_engine.postgres.metrics import make_registry
 from borealis_engine.postgres.process import reap_strangers
 from borealis_engine.postgres.settings import Place, choose_buffers, listen_addresses
 from borealis_engine.postgres.tuning import parse_settings
 
 REAP_S: Final = 5.0
-MEMORY_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-UNLIMITED: Final = 1 << 50  # bytes: what version 1 of cgroups says for "none" is above
-
 EXAMPLE: Final = f"""\
 environment:
   {names.ENV_CLUSTER}, {names.ENV_CLUSTER_UID}   name and uid of the DBCluster
@@ -119,15 +116,6 @@ def read_settings(environment: Environment) -> Settings:
         return parse_settings(environment.text(names.ENV_SETTINGS, remedy, "{}"))
     except ValueError as error:
         raise ConfigInvalid(f"{names.ENV_SETTINGS} cannot be read ({error}): {remedy}") from error
-
-
-def memory_limit() -> int | None:
-    """Give the container's memory limit in bytes; None if there is none, or it cannot be seen."""
-    for path in MEMORY_LIMITS:
-        with suppress(OSError, ValueError):
-            limit = int(path.read_text())
-            return limit if limit < UNLIMITED else None
-    return None
 
 
 def commands(instance: Instance) -> dict[tuple[str, str], Command]:

@@ -101,8 +101,7 @@ class Catalogue:
         try:
             self._ask("-D", str(scratch), "-c", "log_line_prefix=", *given, "-C", "port")
         except CommandFailed as error:
-            words = _COMPLAINT.findall(str(error))
-            return ". ".join(word.rstrip(".") for word in words) or str(error)
+            return complaint(str(error))
         return ""
 
     def _explain(self, name: str, why: str) -> str:
@@ -122,6 +121,12 @@ class Catalogue:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def complaint(text: str) -> str:
+    """Return what PostgreSQL complains of in a text that it wrote; all of it if that is not to be told."""
+    words = _COMPLAINT.findall(text)
+    return ". ".join(word.rstrip(".") for word in words) or text
 
 
 def explain_unknown(name: str, names: Collection[str], major: int) -> str:

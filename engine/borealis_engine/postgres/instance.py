@@ -330,8 +330,7 @@ class Instance:
     async def _hold_writing(self, full: str) -> None:
         """Make the database read-only because of `full`, or writable if that is empty."""
         if self._attached is not None and self._tuning.in_force is not None:
-            self._tuning.full = bool(full)
-            await self._tuning.apply(self._attached)
+            await self._tuning.restrict(self._attached, bool(full))
             self._full = full
             self._on_change()
 

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from borealis_engine.postgres.errors import CommandFailed, ServerDied
 from borealis_engine.postgres.serverlog import ServerLog
 
 STOP_GRACE_S: Final = 1.0
+LOOK_S: Final = 0.02  # between two looks at a start on trial
 KILL_SHARE: Final = 0.1  # of the lease: the writer's own lease ends at 0.8 of the nodes', so all is over by 0.95
 _PR_SET_PDEATHSIG: Final = 1
 _IPC_RMID: Final = 0
@@ -43,6 +45,38 @@ def run(command: Sequence[str], account: Account | None, *, cwd: Path, stdin: by
         said = complaint.decode(errors="replace")[-2000:]
         raise CommandFailed(f"{command[0]} ended with {process.returncode}: {said}")
     return output.decode()
+
+
+def try_start(command: Sequence[str], account: Account | None, *, data: Path, timeout: float) -> str | None:
+    """Start a postmaster in `data`, and stop it once it is ready; None if it was, else what it said instead."""
+    try:
+        process = _spawn(command, account, data)
+    except OSError as error:
+        return f"{command[0]}: {error}"
+    deadline = time.monotonic() + timeout
+    try:
+        while time.monotonic() < deadline:
+            with suppress(subprocess.TimeoutExpired):
+                _, said = process.communicate(timeout=LOOK_S)
+                return said.decode(errors="replace")[-2000:]
+            if _is_ready(data):
+                return None
+        return f"PostgreSQL was not ready after {timeout:g} s"
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=STOP_GRACE_S)
+        end_all_in(data)
+        process.communicate()
+        _ours.discard(process.pid)
+        release_memory(data)
+
+
+def _is_ready(data: Path) -> bool:
+    """Look at what the postmaster says of itself: line 8 of postmaster.pid."""
+    with suppress(OSError, IndexError):
+        return (data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+    return False
 
 
 def choose_grace(lease: float) -> float:

@@ -1,24 +1,28 @@
 """The user's parameters on this instance: vetted, put into force, and what became of each.
 
-The invariant: no parameter keeps a database from running. What PostgreSQL does not take is left out and told of, and
-if it does not start with the rest it is started without any.
+The invariant: no parameter keeps a database from running, and a bad one costs itself alone. What PostgreSQL does
+not take, or does not start with on trial, is left out and told of. If it does not start all the same, it starts without
+any.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from borealis_engine.contract.settings import Settings
 from borealis_engine.postgres.attached import Attached, Site
 from borealis_engine.postgres.catalogue import Catalogue, Vetted
-from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.errors import CommandFailed, ServerDied
 from borealis_engine.postgres.settings import Configuration
 from borealis_engine.postgres.sql import persist, rows, session
+from borealis_engine.postgres.trial import find_culprits
 
 log = logging.getLogger(__name__)
+Make: TypeAlias = Callable[[Configuration], Awaitable[Attached]]
 LAST_LINES: Final = 3  # of PostgreSQL's log that explain a failed start
 SESSION_LIBRARIES: Final = ("session_preload_libraries", "local_preload_libraries")
 LONGEST: Final = 400  # characters of a reason: it travels with every status
@@ -57,7 +61,10 @@ class Tuning:
         self._site = site
         self._catalogue = Catalogue(site)
         self._asked: tuple[Mapping[str, str], Vetted] = ({}, Vetted())  # what was vetted last, and how that went
-        self._lock = asyncio.Lock()
+        self._tried = False  # whether that was on trial as well
+        self._good: Mapping[str, str] = {}  # with which a PostgreSQL has started here
+        self._lock = asyncio.Lock()  # of what is in force
+        self._vetting = asyncio.Lock()
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
     @property
@@ -74,7 +81,7 @@ class Tuning:
         """Say that no PostgreSQL runs with them any more."""
         self.in_force, self.refused, self.pending, self.full = None, {}, (), False
 
-    async def start(self, make: Callable[[Configuration], Awaitable[Attached]]) -> Attached:
+    async def start(self, make: Make) -> Attached:
         """Start a PostgreSQL with the parameters, or without them if it does not start otherwise.
 
         `make` starts one, and leaves nothing behind if it raises.
@@ -91,30 +98,69 @@ class Tuning:
                 if not vetted.accepted:
                     raise
                 why = f"PostgreSQL did not start with the parameters: {'; '.join(self._lines) or error}"
-                attached = await make(replace(configuration, parameters={}))
-                vetted = Vetted(refused=dict.fromkeys(vetted.accepted, why) | dict(vetted.refused))
                 log.error("%s", why)
+                attached, vetted = await self._start_with_less(make, configuration, settings, why)
+            self._good = vetted.accepted
             await self._settle(settings, await self._spare_sessions(attached, vetted))
         return attached
 
+    async def _start_with_less(
+        self, make: Make, configuration: Configuration, settings: Settings, why: str
+    ) -> tuple[Attached, Vetted]:
+        """Start without those that a trial finds to be wrong; without any if it finds none, or that does not help."""
+        tried = await self._vet(settings, on_trial=True)
+        if tried.accepted and tried.accepted != configuration.parameters:
+            with suppress(ServerDied):
+                return await make(replace(configuration, parameters=tried.accepted)), tried
+        attached = await make(replace(configuration, parameters={}))
+        return attached, Vetted(refused=dict.fromkeys(tried.accepted, why) | dict(tried.refused))
+
     async def apply(self, attached: Attached) -> None:
-        """Put what is wanted into force on a running PostgreSQL; ServerDied if it does not answer."""
+        """Put what is wanted into force on a running PostgreSQL; ServerDied if it does not answer.
+
+        What is new is tried by a start before, which takes seconds.
+        """
+        settings = self.wanted
+        if settings == self.in_force:
+            return
+        vetted = await self._vet(settings, on_trial=True)  # without the lock: `restrict` does not wait for it
         async with self._lock:
-            settings = self.wanted
-            read_only = settings.read_only or self.full
-            if settings == self.in_force and attached.configuration.read_only == read_only:
-                return
             if not attached.server.alive:
                 raise ServerDied("PostgreSQL has ended; the next one starts with the parameters")
-            vetted = await self._vet(settings)
+            read_only = settings.read_only or self.full
             changed = replace(attached.configuration, parameters=vetted.accepted, read_only=read_only)
             await attached.adopt(changed)
             await self._settle(settings, await self._spare_sessions(attached, vetted))
 
-    async def _vet(self, settings: Settings) -> Vetted:
-        if self._asked[0] != settings.parameters:
-            self._asked = (settings.parameters, await asyncio.to_thread(self._catalogue.vet, settings.parameters))
-        return self._asked[1]
+    async def restrict(self, attached: Attached, full: bool) -> None:
+        """Have new transactions write no more, for the storage nodes are `full`; or write again, if users may."""
+        async with self._lock:
+            self.full = full
+            read_only = full or (self.in_force or self.wanted).read_only
+            if attached.configuration.read_only != read_only:
+                await attached.adopt(replace(attached.configuration, read_only=read_only))
+
+    async def _vet(self, settings: Settings, *, on_trial: bool = False) -> Vetted:
+        """Part the parameters, once: by PostgreSQL's programs, and `on_trial` by a start if none has shown that."""
+        async with self._vetting:
+            if self._asked[0] != settings.parameters:
+                self._asked = (settings.parameters, await asyncio.to_thread(self._catalogue.vet, settings.parameters))
+                self._tried = False
+            vetted = self._asked[1]
+            if on_trial and not self._tried:
+                if not vetted.accepted.items() <= self._good.items():
+                    vetted = await self._try(vetted)
+                self._asked, self._tried = (settings.parameters, vetted), True
+            return vetted
+
+    async def _try(self, vetted: Vetted) -> Vetted:
+        try:
+            culprits = await asyncio.to_thread(find_culprits, self._site, vetted.accepted)
+        except (CommandFailed, OSError) as error:
+            log.warning("the parameters are not tried by a start: %s", error)
+            return vetted
+        accepted = {name: value for name, value in vetted.accepted.items() if name not in culprits}
+        return Vetted(accepted=accepted, refused={**vetted.refused, **culprits})
 
     async def _spare_sessions(self, attached: Attached, vetted: Vetted) -> Vetted:
         """Take libraries back that no session can load: with them nobody could connect."""

@@ -1,0 +1,101 @@
+"""Starts on trial: whether PostgreSQL starts with parameters, asked of a database that is made for it and thrown away.
+
+Much is found only by a start: what the machine has no room for, libraries and ciphers that do not load, values that do
+not go together. The invariant: a trial touches nothing of the instance but room on its disk and a socket name of its
+own; it takes no connection but the agent's user could make, and what it needs in memory is asked before it begins.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from borealis_engine.postgres import directory
+from borealis_engine.postgres.account import make_private, own
+from borealis_engine.postgres.attached import START_S, Site
+from borealis_engine.postgres.catalogue import complaint
+from borealis_engine.postgres.errors import CommandFailed
+from borealis_engine.postgres.image import run_initdb
+from borealis_engine.postgres.memory import memory
+from borealis_engine.postgres.process import run, try_start
+from borealis_engine.postgres.servertls import install
+from borealis_engine.postgres.settings import FEED_PORT, MIB, Configuration, command_line
+
+TRIAL_PORT: Final = FEED_PORT + 1  # names the socket beside PostgreSQL's own and the feed's
+SHARE: Final = 4  # a quarter of the memory is for buffers, one for what else is shared, the rest for sessions and files
+BUFFERS: Final = 1 * MIB  # shared_buffers are Borealis's own: how many there are is not on trial
+PLAINLY: Final = ("-c", "log_error_verbosity=default")  # no places in PostgreSQL's source
+
+
+def find_culprits(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters without which PostgreSQL starts with all the others, each with what it said (blocks).
+
+    CommandFailed if nothing can be tried: there is no room for another database, or it starts with none.
+    """
+    with _database(site) as data:
+        attempt = _Attempt(site, data)
+        if wrong := attempt({}):
+            raise CommandFailed(f"PostgreSQL does not start on trial: {wrong}")
+        return part(parameters, attempt)
+
+
+def part(parameters: Mapping[str, str], attempt: Callable[[Mapping[str, str]], str]) -> dict[str, str]:
+    """Return what has to be left out so that `attempt` says nothing against the rest, each with what it said.
+
+    Halves are tried, so one bad one among many costs few attempts. Of those that do not go together the first stays.
+    """
+    good, bad = dict[str, str](), dict[str, str]()
+
+    def take(names: list[str]) -> None:
+        wrong = attempt({**good, **{name: parameters[name] for name in names}})
+        if not wrong:
+            good.update({name: parameters[name] for name in names})
+        elif len(names) == 1:
+            bad[names[0]] = wrong
+        else:
+            middle = len(names) // 2
+            take(names[:middle])
+            take(names[middle:])
+
+    if parameters:
+        take(list(parameters))
+    return bad
+
+
+class _Attempt:
+    """One start after the other, in one directory."""
+
+    def __init__(self, site: Site, data: Path) -> None:
+        self._site, self._data = site, data
+        place = replace(site.place, addresses=(), port=TRIAL_PORT, sockets=str(site.run), shared_buffers=BUFFERS)
+        self._plain = Configuration(place=place, tls=install(site.server_tls, data))
+        own(data, site.account)
+
+    def __call__(self, parameters: Mapping[str, str]) -> str:
+        """Start with these and no others; return what is wrong, empty if nothing is."""
+        site, data, major = self._site, self._data, self._site.binaries.major
+        directory.configure(data, replace(self._plain, parameters=parameters), account=site.account)
+        command = [site.binaries.path("postgres"), "-D", str(data), *command_line(major), *PLAINLY]
+        try:
+            needs = int(run([*command, "-C", "shared_memory_size"], site.account, cwd=data)) * MIB
+        except CommandFailed as error:
+            return complaint(str(error))
+        if needs > (most := memory() // SHARE):
+            return f"PostgreSQL would take {needs // MIB} MiB beside its buffers, where {most // MIB} MiB are for that"
+        said = try_start(command, site.account, data=data, timeout=START_S)
+        return "" if said is None else complaint(said)
+
+
+@contextmanager
+def _database(site: Site) -> Iterator[Path]:
+    scratch = site.fresh("trial")
+    make_private(scratch, site.account)
+    data = scratch / "data"
+    try:
+        run_initdb(site.binaries, data, site.account)
+        (data / "pg_hba.conf").write_text("local all all reject\n")
+        yield data
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
