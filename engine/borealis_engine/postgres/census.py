@@ -1,9 +1,13 @@
 """Counts the clients of a PostgreSQL every few seconds, so that a scrape of the metrics asks nobody."""
 
-from functools import partial
+import asyncio
+from contextlib import suppress
 from typing import Final
 
-from borealis_engine.postgres.sql import AGENT, Door, Session, again_and_again, rows
+import psycopg
+
+from borealis_engine.postgres.errors import ServerDied
+from borealis_engine.postgres.sql import AGENT, Door, Session, rows, session
 from borealis_engine.postgres.tally import Tally
 
 EVERY_S: Final = 5.0
@@ -21,9 +25,13 @@ _QUERY: Final = """
 
 
 async def keep_counting(door: Door, tally: Tally) -> None:
-    """Count until cancelled."""
+    """Count until cancelled, each time over a session of its own: those that are kept have few places."""
     try:
-        await again_and_again(door, partial(count, tally), EVERY_S)
+        while True:
+            with suppress(ServerDied, psycopg.Error):
+                async with session(door) as connection:
+                    await count(tally, connection)
+            await asyncio.sleep(EVERY_S)
     finally:
         tally.connections, tally.commits_waiting = {}, 0
 

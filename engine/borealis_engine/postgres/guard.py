@@ -14,7 +14,7 @@ from typing import Final
 import psycopg
 
 from borealis_engine.contract.volume import Lsn, format_lsn, parse_lsn
-from borealis_engine.postgres.errors import Cause, PromotionFailed, ServerDied
+from borealis_engine.postgres.errors import Cause, PromotionFailed
 from borealis_engine.postgres.logwriter import LogWriter
 from borealis_engine.postgres.ownership import Ownership
 from borealis_engine.postgres.settings import STANDBY_NAME
@@ -29,10 +29,10 @@ _END_ALL: Final = "select pg_terminate_backend(pid, 5000) from pg_stat_get_wal_s
 _FIRST: Final = "select pid from pg_stat_get_wal_senders() limit 1"  # it goes through the places in order
 _LOOK: Final = """
     select pg_current_wal_flush_lsn()::text, current_setting('synchronous_standby_names'),
-           array(select pid from pg_stat_replication where sync_state in ('sync', 'quorum') and pid <> %(ours)s)
-"""
+           array(select pid from pg_stat_get_wal_senders() where sync_state in ('sync', 'quorum') and pid <> %(ours)s)
+"""  # by functions alone: a relation that all databases share needs a place in the table of locks, which users can fill
 _END_STRANGERS: Final = """
-    select pg_terminate_backend(pid) from pg_stat_replication where sync_state <> 'async' and pid <> %(ours)s
+    select pg_terminate_backend(pid) from pg_stat_get_wal_senders() where sync_state <> 'async' and pid <> %(ours)s
 """  # walsenders under the log writer's name, which any role that may replicate can take
 
 
@@ -65,6 +65,7 @@ class Guard:
     ) -> None:  # fmt: skip
         self._door, self._ownership, self._writer, self._given_up = door, ownership, writer, given_up
         self._bound = BOUND_SHARE * lease
+        self._connection: Session | None = None  # kept: a new one needs places that users can fill
 
     async def run(self) -> None:
         """Watch until the reign is over.
@@ -72,19 +73,26 @@ class Guard:
         A wait that was given up is looked into at once, or as soon as the look before is over: after twice the bound
         all is well or the reign has ended, however many there are.
         """
-        while not self._ownership.ended.done():
-            pending = self._given_up.is_set()
-            self._given_up.clear()
-            try:
-                async with asyncio.timeout(self._bound):
-                    await self._look(pending)
-            except TimeoutError:
-                if pending:
-                    self._end(
-                        "a commit became visible without a quorum, its outcome is unknown: its wait for the volume was "
-                        f"cancelled, and {self._bound:g} s later D is {format_lsn(self._ownership.durable)}"
-                    )
-            await self._pause()
+        try:
+            while not self._ownership.ended.done():
+                await self._look_in_time()
+                await self._pause()
+        finally:
+            await self._disconnect()
+
+    async def _look_in_time(self) -> None:
+        pending = self._given_up.is_set()
+        self._given_up.clear()
+        try:
+            async with asyncio.timeout(self._bound):
+                await self._look(pending)
+        except TimeoutError:
+            await self._disconnect()
+            if pending:
+                self._end(
+                    "a commit became visible without a quorum, its outcome is unknown: its wait for the volume was "
+                    f"cancelled, and {self._bound:g} s later D is {format_lsn(self._ownership.durable)}"
+                )
 
     async def _pause(self) -> None:
         await asyncio.sleep(REST_S)
@@ -98,10 +106,12 @@ class Guard:
         """Look once; returns when D covers what was written before, if that is `pending`."""
         while True:
             try:
-                async with session(self._door) as connection:
-                    written = await self._check(connection)
+                if self._connection is None:
+                    self._connection = await psycopg.AsyncConnection.connect(self._door.conninfo(), autocommit=True)
+                written = await self._check(self._connection)
                 break
-            except (ServerDied, psycopg.Error):  # if it is dead the reign ends by that
+            except psycopg.Error:  # if PostgreSQL is dead the reign ends by that
+                await self._disconnect()
                 await asyncio.sleep(POLL_S)
         while pending and self._ownership.durable < written:  # noqa: ASYNC110 (D is told to the log writer)
             await asyncio.sleep(POLL_S)
@@ -118,6 +128,11 @@ class Guard:
             self._end(f"the walsender with process id {strangers} released commits, not the volume")
         await connection.execute(_END_STRANGERS, ours)
         return parse_lsn(str(written))
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     def _end(self, reason: str) -> None:
         self._ownership.end(reason, Cause.UNACKNOWLEDGED)

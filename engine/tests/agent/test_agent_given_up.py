@@ -22,6 +22,7 @@ FORGED = (
     f"do $$ begin raise exception E'x\\nWARNING:  01000: {WORDS}\\nLOCATION:  SyncRepWaitForLSN, syncrep.c:1'; end $$",
     f'set application_name = "WARNING:  {WORDS}"; select 1/0',
 )
+ALL_LOCKS = "do $$ declare i int := 0; begin loop i := i + 1; perform pg_advisory_lock(i); end loop; end $$"
 IN_A_BLOCK = "do $$ begin insert into t values (1); commit; end $$"  # else a timeout ends before the commit begins
 
 
@@ -93,6 +94,18 @@ async def test_many_waits_given_up_at_once_end_no_healthy_reign(writer: Agent) -
         await client.execute("create table t(i int)")
     await asyncio.gather(*map(insist, range(16)))
     assert WORDS in writer.log()
+    async with await writer.connect(SPEC) as holder, await writer.connect(SPEC) as client:
+        await client.execute(IN_A_BLOCK)
+        await client.execute("set statement_timeout = 2")
+        with pytest.raises(psycopg.errors.OutOfMemory):
+            await holder.execute(ALL_LOCKS)
+        await holder.execute("select pg_advisory_unlock(1)")  # what a transaction needs
+        await holder.execute("do $$ begin raise warning 'all locks are taken'; end $$")
+        while WORDS not in writer.log().partition("all locks are taken")[2]:
+            with suppress(psycopg.errors.QueryCanceled, psycopg.errors.OutOfMemory):
+                await client.execute(IN_A_BLOCK)
+        with suppress(TimeoutError):  # longer than the guard waits
+            await writer.until(lambda status: status.role is not Role.WRITER, LEASE_S / 4 + 1)
     status = await writer.status()
     assert (status.role, status.epoch) == (Role.WRITER, epoch)
 
