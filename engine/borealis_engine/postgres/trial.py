@@ -83,7 +83,10 @@ class _Attempt:
         except CommandFailed as error:
             return complaint(str(error))
         if needs > (most := memory() // SHARE):
-            return f"PostgreSQL would take {needs // MIB} MiB beside its buffers, where {most // MIB} MiB are for that"
+            return (
+                f"PostgreSQL would take {needs // MIB} MiB of memory beside its buffers, and {most // MIB} MiB are"
+                " for that: choose a lower value or a larger instance class"
+            )
         said = try_start(command, site.account, data=data, timeout=START_S)
         return "" if said is None else complaint(said)
 

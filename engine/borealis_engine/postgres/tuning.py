@@ -107,9 +107,9 @@ class Tuning:
     async def _start_with_less(
         self, make: Make, configuration: Configuration, settings: Settings, why: str
     ) -> tuple[Attached, Vetted]:
-        """Start without those that a trial finds to be wrong; without any if it finds none, or that does not help."""
+        """Start once more, without those that a trial finds to be wrong; without any if that fails, too."""
         tried = await self._vet(settings, on_trial=True)
-        if tried.accepted and tried.accepted != configuration.parameters:
+        if tried.accepted:
             with suppress(ServerDied):
                 return await make(replace(configuration, parameters=tried.accepted)), tried
         attached = await make(replace(configuration, parameters={}))
@@ -154,8 +154,9 @@ class Tuning:
             return vetted
 
     async def _try(self, vetted: Vetted) -> Vetted:
+        proven_first = dict(sorted(vetted.accepted.items(), key=lambda each: self._good.get(each[0]) != each[1]))
         try:
-            culprits = await asyncio.to_thread(find_culprits, self._site, vetted.accepted)
+            culprits = await asyncio.to_thread(find_culprits, self._site, proven_first)
         except (CommandFailed, OSError) as error:
             log.warning("the parameters are not tried by a start: %s", error)
             return vetted

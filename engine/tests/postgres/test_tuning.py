@@ -263,6 +263,17 @@ async def test_what_a_start_would_show_is_told_before_it_is_in_force(attach: Att
     assert [path.name for path in attached.site.data.iterdir()] == [attached.data.name]  # the trial left nothing
 
 
+@pytest.mark.postgres
+async def test_of_two_that_do_not_go_together_the_one_in_force_stays(attach: Attach, tmp_path: Path) -> None:
+    certificate = make_certificates(tmp_path, cluster_uid="uid")[SERVER]
+    first = {"ssl_min_protocol_version": "TLSv1.3"}
+    attached, tuned = await begin(attach, Settings(parameters=first, digest="one"), certificate)
+    tuned.wanted = Settings(parameters={"ssl_max_protocol_version": "TLSv1.2", **first}, digest="two")
+    await tuned.apply(attached)
+    assert list(tuned.refused) == ["ssl_max_protocol_version"]
+    assert await show(attached, "ssl_min_protocol_version") == "TLSv1.3"
+
+
 def test_of_parameters_that_do_not_go_together_the_first_stays_and_few_starts_find_the_bad_one() -> None:
     tried = list[Mapping[str, str]]()
 
