@@ -37,7 +37,7 @@ async def test_a_second_process_waits_and_names_the_holder(nodes: StorageNodes, 
     async with WriterDriver(nodes) as driver:
         await driver.append_when_elected(b"before")
         old, address = nodes.processes.pop(2), nodes.address(3)
-        old.send_signal(signal.SIGSTOP)
+        await old.freeze()
         before = files(nodes.data(2))
         member = nodes.config.members[2]
         environment = nodes.environment(

@@ -109,10 +109,7 @@ class StorageNodes:
         held = [self.processes[number] for number in numbers]
         try:
             for process in held:
-                process.send_signal(signal.SIGSTOP)
-            async with asyncio.timeout(START_DEADLINE_S):
-                while not all(map(_stands_still, held)):  # noqa: ASYNC110 - the kernel tells nobody
-                    await asyncio.sleep(_POLL_S / 10)
+                await process.freeze()
             yield
         finally:
             for process in held:
@@ -263,9 +260,3 @@ class StorageNodes:
         for process in ending:
             async with asyncio.timeout(START_DEADLINE_S):
                 await process.wait()
-
-
-def _stands_still(process: Program) -> bool:
-    """Whether all threads have stopped: after SIGSTOP one that was at work may go on for a moment."""
-    tasks = Path(f"/proc/{process.pid}/task").iterdir()
-    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
+FREEZE_S: Final = 10.0
 _POLL_S: Final = 0.01
 _PR_SET_PDEATHSIG: Final = 1
 _FORKS: Final = multiprocessing.get_context("forkserver")
@@ -52,6 +53,13 @@ class Program:
             raise ProcessLookupError(f"process {self.pid} has ended with {self.returncode}")
         os.kill(self.pid, signum)
 
+    async def freeze(self) -> None:
+        """Send SIGSTOP, and wait until all threads stand still: one that is at work may go on for a moment."""
+        self.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(FREEZE_S):
+            while not _stands_still(self.pid):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(_POLL_S / 2)
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
@@ -71,6 +79,11 @@ class Program:
         self._process.join()
         assert self._process.exitcode is not None
         return self._process.exitcode
+
+
+def _stands_still(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 def _run(main: str, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
