@@ -32,6 +32,7 @@ from borealis_engine.proto.wal import find_end
 
 SPEC = DatabaseSpec(master_username="app", master_password="a password", database_name="shop", digest="d")
 DEADLINE_S = 30.0
+SLOT = "subscriber"
 
 
 @pytest.fixture
@@ -121,6 +122,21 @@ def stranger(attached: Attached, folder: Path) -> Iterator[None]:
         process.wait()
 
 
+@contextmanager
+def subscriber(attached: Attached) -> Iterator[None]:
+    """A logical receiver that takes the log writer's name and confirms all it gets; its slot is there."""
+    site = attached.site
+    name = f"host={site.run} port={site.place.port} user={SUPERUSER} dbname=postgres application_name={STANDBY_NAME}"
+    options = ["-o", "proto_version=1", "-o", "publication_names=none", "--status-interval=1", "--fsync-interval=0"]
+    command = [site.binaries.path("pg_recvlogical"), "-d", name, "--slot", SLOT, "--start", "--file=-", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def senders(door: Door, number: int) -> list[tuple[object, ...]]:
     async with asyncio.timeout(DEADLINE_S):
         while True:
@@ -131,10 +147,12 @@ async def senders(door: Door, number: int) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("logical", [False, True])
 async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
-    attach: Callable[[int], Attached], volume: MemoryVolume, folder: Path
+    attach: Callable[[int], Attached], volume: MemoryVolume, folder: Path, *, logical: bool
 ) -> None:
     attached, sink = attach(1), MemorySink(volume)
+    attached.configuration = replace(attached.configuration, parameters={"wal_level": "logical"} if logical else {})
     await attached.start(lambda text: None)
     if not os.access(attached.site.binaries.path("pg_receivewal"), os.X_OK):
         pytest.skip("PostgreSQL's client programs are not here")
@@ -156,8 +174,12 @@ async def test_a_walsender_of_the_log_writers_name_releases_no_commit(
     async with asyncio.timeout(DEADLINE_S):
         while dict(await senders(door, 1)) != {writer.backend: "sync"}:  # noqa: ASYNC110 (it must report a position)
             await asyncio.sleep(0.02)
-    with stranger(attached, folder / "late"):
-        states = dict(await senders(door, 2))
+    if logical:
+        await run(door, f"select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
+    with subscriber(attached) if logical else stranger(attached, folder / "late"):
+        async with asyncio.timeout(DEADLINE_S):
+            while "async" in (states := dict(await senders(door, 2))).values():  # noqa: ASYNC110 (it has not replied)
+                await asyncio.sleep(0.02)
         assert states.pop(writer.backend) == "sync"
         assert list(states.values()) == ["potential"]
         commit = asyncio.create_task(prove_writable(attached, Epoch(2)))
