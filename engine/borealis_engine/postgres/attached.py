@@ -7,7 +7,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,10 @@ from borealis_engine.core.messages import History
 from borealis_engine.postgres import directory
 from borealis_engine.postgres.account import Account, make_private, own, own_name, require_reachable
 from borealis_engine.postgres.binaries import Binaries
-from borealis_engine.postgres.errors import AttachFailed, PlaceUnusable, ServerDied
+from borealis_engine.postgres.errors import AttachFailed, CommandFailed, PlaceUnusable, ServerDied
 from borealis_engine.postgres.feed import Feed, System
 from borealis_engine.postgres.image import Image
+from borealis_engine.postgres.memory import shortage
 from borealis_engine.postgres.process import STOP_GRACE_S, Server, end_all_in
 from borealis_engine.postgres.replication import Slots
 from borealis_engine.postgres.servertls import install
@@ -115,11 +116,13 @@ class Attached:
         await asyncio.to_thread(self._lay_out)
         if not directory.startable(self.data):
             raise AttachFailed(f"{self.data} is no standby's directory; it would open read-write")
-        await self._stack.enter_async_context(self.feed.serve(self.site.run))
+        site, arguments = self.site, command_line(self.site.binaries.major)
+        if self.configuration.parameters:
+            await asyncio.to_thread(self._require_memory, arguments)
+        await self._stack.enter_async_context(self.feed.serve(site.run))
         self._server = Server.start(
-            self.site.binaries.path("postgres"), self.data, self.site.account, on_text, on_given_up,
-            arguments=command_line(self.site.binaries.major),
-        )  # fmt: skip
+            site.binaries.path("postgres"), self.data, site.account, on_text, on_given_up, arguments=arguments
+        )
         try:
             async with asyncio.timeout(START_S):
                 await self._answering()
@@ -154,6 +157,17 @@ class Attached:
         await self.halt()
         await self._stack.aclose()
         await asyncio.to_thread(directory.discard, self.data)
+
+    def _require_memory(self, arguments: Sequence[str]) -> None:
+        """ServerDied if the user's parameters ask for more than there is: to find that out by a start ends the pod."""
+        site = self.site
+        command = [site.binaries.path("postgres"), "-D", str(self.data), *arguments]
+        try:
+            lacking = shortage(command, site.account, data=self.data, buffers=site.place.shared_buffers)
+        except CommandFailed as error:
+            raise ServerDied(str(error)) from error
+        if lacking:
+            raise ServerDied(lacking)
 
     def _lay_out(self) -> None:
         directory.lay_out(

@@ -6,6 +6,7 @@ own; it takes no connection but the agent's user could make, and what it needs i
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,24 +19,25 @@ from borealis_engine.postgres.attached import START_S, Site
 from borealis_engine.postgres.catalogue import complaint
 from borealis_engine.postgres.errors import CommandFailed
 from borealis_engine.postgres.image import run_initdb
-from borealis_engine.postgres.memory import memory
-from borealis_engine.postgres.process import run, try_start
+from borealis_engine.postgres.memory import shortage
+from borealis_engine.postgres.process import try_start
 from borealis_engine.postgres.servertls import install
 from borealis_engine.postgres.settings import FEED_PORT, MIB, Configuration, command_line
 
 TRIAL_PORT: Final = FEED_PORT + 1  # names the socket beside PostgreSQL's own and the feed's
-SHARE: Final = 4  # a quarter of the memory is for buffers, one for what else is shared, the rest for sessions and files
-BUFFERS: Final = 1 * MIB  # shared_buffers are Borealis's own: how many there are is not on trial
+TRIAL_S: Final = 120.0  # for all starts together
+BUFFERS: Final = 1 * MIB  # of a trial beside the instance: how many there are is Borealis's own
 PLAINLY: Final = ("-c", "log_error_verbosity=default")  # no places in PostgreSQL's source
 
 
-def find_culprits(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
+def find_culprits(site: Site, parameters: Mapping[str, str], *, alone: bool) -> dict[str, str]:
     """Return the parameters without which PostgreSQL starts with all the others, each with what it said (blocks).
 
-    CommandFailed if nothing can be tried: there is no room for another database, or it starts with none.
+    `alone`: the instance's own does not run, so the trial has all of its buffers. CommandFailed if that is not found:
+    there is no room for another database, it starts with none, or TRIAL_S are over.
     """
     with _database(site) as data:
-        attempt = _Attempt(site, data)
+        attempt = _Attempt(site, data, site.place.shared_buffers if alone else BUFFERS)
         if wrong := attempt({}):
             raise CommandFailed(f"PostgreSQL does not start on trial: {wrong}")
         return part(parameters, attempt)
@@ -67,9 +69,9 @@ def part(parameters: Mapping[str, str], attempt: Callable[[Mapping[str, str]], s
 class _Attempt:
     """One start after the other, in one directory."""
 
-    def __init__(self, site: Site, data: Path) -> None:
-        self._site, self._data = site, data
-        place = replace(site.place, addresses=(), port=TRIAL_PORT, sockets=str(site.run), shared_buffers=BUFFERS)
+    def __init__(self, site: Site, data: Path, buffers: int) -> None:
+        self._site, self._data, self._deadline = site, data, time.monotonic() + TRIAL_S
+        place = replace(site.place, addresses=(), port=TRIAL_PORT, sockets=str(site.run), shared_buffers=buffers)
         self._plain = Configuration(place=place, tls=install(site.server_tls, data))
         own(data, site.account)
 
@@ -78,16 +80,15 @@ class _Attempt:
         site, data, major = self._site, self._data, self._site.binaries.major
         directory.configure(data, replace(self._plain, parameters=parameters), account=site.account)
         command = [site.binaries.path("postgres"), "-D", str(data), *command_line(major), *PLAINLY]
+        if (left := self._deadline - time.monotonic()) <= 0:
+            raise CommandFailed(f"what PostgreSQL does not start with was not found in {TRIAL_S:g} s")
         try:
-            needs = int(run([*command, "-C", "shared_memory_size"], site.account, cwd=data)) * MIB
+            lacking = shortage(command, site.account, data=data, buffers=self._plain.place.shared_buffers)
         except CommandFailed as error:
             return complaint(str(error))
-        if needs > (most := memory() // SHARE):
-            return (
-                f"PostgreSQL would take {needs // MIB} MiB of memory beside its buffers, and {most // MIB} MiB are"
-                " for that: choose a lower value or a larger instance class"
-            )
-        said = try_start(command, site.account, data=data, timeout=START_S)
+        if lacking:
+            return lacking
+        said = try_start(command, site.account, data=data, timeout=min(START_S, left))
         return "" if said is None else complaint(said)
 
 

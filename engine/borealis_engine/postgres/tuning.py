@@ -92,6 +92,7 @@ class Tuning:
             configuration = Configuration(
                 place=self._site.place, parameters=vetted.accepted, read_only=settings.read_only or self.full
             )
+            self._lines.clear()
             try:
                 attached = await make(configuration)
             except ServerDied as error:
@@ -108,7 +109,8 @@ class Tuning:
         self, make: Make, configuration: Configuration, settings: Settings, why: str
     ) -> tuple[Attached, Vetted]:
         """Start once more, without those that a trial finds to be wrong; without any if that fails, too."""
-        tried = await self._vet(settings, on_trial=True)
+        self._good, self._tried = {}, False  # they are not any more, or the trial beside an instance did not show it
+        tried = await self._vet(settings, on_trial=True, alone=True)
         if tried.accepted:
             with suppress(ServerDied):
                 return await make(replace(configuration, parameters=tried.accepted)), tried
@@ -140,7 +142,7 @@ class Tuning:
             if attached.configuration.read_only != read_only:
                 await attached.adopt(replace(attached.configuration, read_only=read_only))
 
-    async def _vet(self, settings: Settings, *, on_trial: bool = False) -> Vetted:
+    async def _vet(self, settings: Settings, *, on_trial: bool = False, alone: bool = False) -> Vetted:
         """Part the parameters, once: by PostgreSQL's programs, and `on_trial` by a start if none has shown that."""
         async with self._vetting:
             if self._asked[0] != settings.parameters:
@@ -148,15 +150,15 @@ class Tuning:
                 self._tried = False
             vetted = self._asked[1]
             if on_trial and not self._tried:
-                if not vetted.accepted.items() <= self._good.items():
-                    vetted = await self._try(vetted)
+                if vetted.accepted and vetted.accepted != self._good:
+                    vetted = await self._try(vetted, alone=alone)
                 self._asked, self._tried = (settings.parameters, vetted), True
             return vetted
 
-    async def _try(self, vetted: Vetted) -> Vetted:
+    async def _try(self, vetted: Vetted, *, alone: bool) -> Vetted:
         proven_first = dict(sorted(vetted.accepted.items(), key=lambda each: self._good.get(each[0]) != each[1]))
         try:
-            culprits = await asyncio.to_thread(find_culprits, self._site, proven_first)
+            culprits = await asyncio.to_thread(find_culprits, self._site, proven_first, alone=alone)
         except (CommandFailed, OSError) as error:
             log.warning("the parameters are not tried by a start: %s", error)
             return vetted

@@ -1,6 +1,5 @@
 """Users' parameters on a real PostgreSQL: vetted in its words, reloaded or kept waiting, and never in the way."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,6 @@ import psycopg
 import pytest
 from borealis_engine.contract.settings import OWN, Settings
 from borealis_engine.contract.volume import Lsn
-from borealis_engine.net.testing.authority import SERVER, make_certificates
-from borealis_engine.postgres import tuning
 from borealis_engine.postgres.attached import Attached
 from borealis_engine.postgres.catalogue import UNFIT, Catalogue, explain_unknown
 from borealis_engine.postgres.errors import ServerDied
@@ -26,8 +23,7 @@ from borealis_engine.postgres.settings import (
 )
 from borealis_engine.postgres.sql import session
 from borealis_engine.postgres.testing import MemoryVolume
-from borealis_engine.postgres.trial import part
-from borealis_engine.postgres.tuning import LONGEST, Tuning, parse_settings
+from borealis_engine.postgres.tuning import LONGEST, Make, Tuning, parse_settings
 from borealis_engine.proto.wal import find_end
 
 Attach: TypeAlias = Callable[..., Attached]
@@ -149,9 +145,8 @@ def test_every_parameter_of_our_own_and_every_unfit_one_is_refused(attach: Attac
     assert (vetted.accepted, set(vetted.refused)) == ({}, {*OWN, *UNFIT})
 
 
-async def begin(attach: Attach, wanted: Settings, server_tls: Path | None = None) -> tuple[Attached, Tuning]:
-    """Start instance 1 with these."""
-    tuning = Tuning(attach(1, server_tls=server_tls).site, wanted)
+def maker(attach: Attach, tuning: Tuning, server_tls: Path | None = None) -> Make:
+    """Start instance 1 with a configuration, or leave nothing."""
 
     async def make(configuration: Configuration) -> Attached:
         attached = attach(1, configuration=configuration, server_tls=server_tls)
@@ -162,7 +157,13 @@ async def begin(attach: Attach, wanted: Settings, server_tls: Path | None = None
             raise
         return attached
 
-    return await tuning.start(make), tuning
+    return make
+
+
+async def begin(attach: Attach, wanted: Settings, server_tls: Path | None = None) -> tuple[Attached, Tuning]:
+    """Start instance 1 with these."""
+    tuning = Tuning(attach(1, server_tls=server_tls).site, wanted)
+    return await tuning.start(maker(attach, tuning, server_tls)), tuning
 
 
 async def show(attached: Attached, name: str) -> str:
@@ -216,75 +217,6 @@ async def test_a_change_for_a_postgresql_that_has_ended_waits_for_the_next_one(a
     with pytest.raises(ServerDied, match="has ended"):
         await tuning.apply(attached)
     assert tuning.digest == "one"
-
-
-@pytest.mark.postgres
-async def test_a_bad_value_that_only_a_start_shows_costs_itself_alone(attach: Attach) -> None:
-    wanted = Settings(parameters={"min_wal_size": "2MB", "work_mem": "5MB", "nix": "1"}, read_only=True, digest="one")
-    attached, tuning = await begin(attach, wanted)
-    assert attached.server.alive
-    assert (await show(attached, "work_mem"), await show(attached, "default_transaction_read_only")) == ("5MB", "on")
-    assert (tuning.digest, set(tuning.refused)) == ("one", {"min_wal_size", "nix"})
-    assert '"min_wal_size" must be at least' in tuning.refused["min_wal_size"]
-    assert "no such parameter" in tuning.refused["nix"]
-
-
-@pytest.mark.postgres
-async def test_without_its_parameters_if_it_does_not_start_and_no_trial_shows_why(
-    attach: Attach, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning, "find_culprits", lambda site, parameters: {})
-    wanted = Settings(parameters={"min_wal_size": "2MB", "work_mem": "5MB"}, digest="one")
-    attached, tuned = await begin(attach, wanted)
-    assert (attached.server.alive, await show(attached, "work_mem")) == (True, "4MB")
-    assert set(tuned.refused) == {"min_wal_size", "work_mem"}
-    assert "did not start" in tuned.refused["work_mem"]
-    assert "min_wal_size" in tuned.refused["work_mem"]
-
-
-@pytest.mark.postgres
-async def test_what_a_start_would_show_is_told_before_it_is_in_force(attach: Attach, tmp_path: Path) -> None:
-    certificate = make_certificates(tmp_path, cluster_uid="uid")[SERVER]
-    bad = {
-        "ssl_ciphers": ("nonsense", "could not set the cipher list"),
-        "huge_pages": ("on", "Cannot allocate memory"),
-        "autovacuum_max_workers": ("200000", "would take"),
-        "min_dynamic_shared_memory": ("100GB", "would take"),
-        "shared_preload_libraries": ("/nowhere/nix", "could not access file"),
-    }
-    attached, tuned = await begin(attach, Settings(parameters={"work_mem": "5MB"}, digest="one"), certificate)
-    given = {name: value for name, (value, _) in bad.items()}
-    tuned.wanted = Settings(parameters={**given, "work_mem": "6MB", "wal_buffers": "2MB"}, digest="two")
-    await tuned.apply(attached)
-    assert (tuned.digest, set(tuned.refused), tuned.pending) == ("two", set(bad), ("wal_buffers",))
-    for name, (_, words) in bad.items():
-        assert re.search(words, tuned.refused[name]), tuned.refused
-    assert await show(attached, "work_mem") == "6MB"
-    assert [path.name for path in attached.site.data.iterdir()] == [attached.data.name]  # the trial left nothing
-
-
-@pytest.mark.postgres
-async def test_of_two_that_do_not_go_together_the_one_in_force_stays(attach: Attach, tmp_path: Path) -> None:
-    certificate = make_certificates(tmp_path, cluster_uid="uid")[SERVER]
-    first = {"ssl_min_protocol_version": "TLSv1.3"}
-    attached, tuned = await begin(attach, Settings(parameters=first, digest="one"), certificate)
-    tuned.wanted = Settings(parameters={"ssl_max_protocol_version": "TLSv1.2", **first}, digest="two")
-    await tuned.apply(attached)
-    assert list(tuned.refused) == ["ssl_max_protocol_version"]
-    assert await show(attached, "ssl_min_protocol_version") == "TLSv1.3"
-
-
-def test_of_parameters_that_do_not_go_together_the_first_stays_and_few_starts_find_the_bad_one() -> None:
-    tried = list[Mapping[str, str]]()
-
-    def attempt(parameters: Mapping[str, str]) -> str:
-        tried.append(parameters)
-        return "no" if "bad" in parameters or {"a", "b"} <= set(parameters) else ""
-
-    many = {f"p{n}": "" for n in range(30)}
-    assert part({"a": "", **many, "bad": "", "b": ""}, attempt) == {"bad": "no", "b": "no"}
-    assert len(tried) < 20
-    assert part(many, attempt) == {}
 
 
 @pytest.mark.postgres
