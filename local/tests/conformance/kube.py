@@ -58,7 +58,7 @@ class Kube:
         async with self.session.request(
             method, url, data=data, headers=headers, params=options.get("query") or {}
         ) as response:
-            text = await response.text()
+            text = await response.text(errors="replace")  # Kubernetes answers in protobuf if that is accepted
             lines = (options.get("query") or {}).get("watch") == "true"  # of JSON; left to the caller
             parsed = json.loads(text) if "json" in response.content_type and not lines else text
             return Answer(response.status, parsed, response.headers)

@@ -52,5 +52,5 @@ async def test_a_deletion_may_say_its_options_in_protobuf(kube: Kube) -> None:
 
 async def test_damaged_protobuf_is_a_bad_request(kube: Kube) -> None:
     path = f"/api/v1/namespaces/{kube.namespace}/configmaps"
-    answer = await kube.send("POST", path, protobuf.MAGIC + b"\x0a\xff", kind=protobuf.MEDIA_TYPE, accept=ACCEPT)
+    answer = await kube.send("POST", path, protobuf.MAGIC + b"\x0a\xff", kind=protobuf.MEDIA_TYPE)
     assert answer.failed(400, "BadRequest")["message"]
