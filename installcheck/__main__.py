@@ -23,7 +23,8 @@ from borealis_local.trial import Local
 
 from installcheck.source import Suites, Unavailable, fetch
 
-PLACE: Final = Path("/var/tmp")  # /tmp may be small
+PLACES: Final = ("/var/tmp", tempfile.gettempdir())  # the roomier one is used
+ROOM: Final = 8 << 30  # bytes: the suites took 4 GB at most, and storage nodes keep a reserve
 SUITE_S: Final = 420.0
 ROLE: Final = "installcheck"  # a name that starts with `regress` would be the suite's own
 READERS: Final = 1  # which replays all that the suites write
@@ -53,15 +54,17 @@ END
 """
 _PASSED: Final = re.compile(r"^(?:test .*\.\.\. ok|ok \d+|     \S+ +\.\.\. ok)\b", re.MULTILINE)
 _FAILED: Final = re.compile(r"^(?:test .*\.\.\. FAILED|not ok \d+|     \S+ +\.\.\. FAILED)", re.MULTILINE)
+_WARNED: Final = re.compile(r"\bread-only: |\bthere is room: ")  # of postgres/room.py
 
 
 def main() -> None:
     """Run everything in a directory of its own, which is removed."""
-    place = Path(tempfile.mkdtemp(prefix="borealis-installcheck-", dir=PLACE))
+    place = Path(tempfile.mkdtemp(prefix="borealis-installcheck-", dir=max(PLACES, key=free)))
     place.chmod(0o755)
     try:
         binaries = find_binaries(os.environ)
         try:
+            check_room(free(place))
             suites = fetch(place, binaries)
         except Unavailable as reason:
             say(f"left out: PostgreSQL's suites cannot be had here: {reason}")
@@ -78,6 +81,18 @@ def say(text: str) -> None:
     """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def free(place: Path | str) -> int:
+    """Return the bytes that a storage node would find available at `place`."""
+    return shutil.disk_usage(place).free
+
+
+def check_room(available: int) -> None:
+    """Raise Unavailable if the volume would run full half-way and refuse to write, as it must."""
+    if available < ROOM:
+        what = f"the disk has {available >> 20} MiB available, they need {ROOM >> 20} (TMPDIR names another place)"
+        raise Unavailable(what)
 
 
 def count(output: str) -> tuple[int, int]:
@@ -121,9 +136,21 @@ def _run(place: Path, binaries: Binaries, suites: Suites) -> tuple[int, int]:
             for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
                 say(f"--- {log.parent.name}\n{log.read_text(errors='replace')[-20_000:]}")
             found.append((0, 1))
+        if any(failed for _, failed in found):
+            _explain(local, place)
     finally:
         local.borealis("local", "down", "--purge")
     return sum(passed for passed, _ in found), sum(failed for _, failed in found)
+
+
+def _explain(local: Local, place: Path) -> None:
+    """Say what the cluster says of itself, and what its instances warned of, after the differences."""
+    for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
+        warned = [line for line in log.read_text(errors="replace").splitlines() if _WARNED.search(line)]
+        say("\n".join([f"--- {log.parent.name} warned of", *warned[-20:]]))
+    for condition in local.status().get("conditions", ()):
+        say(f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}")
+    say(f"{free(place) >> 20} MiB are available at {place}")
 
 
 def _suite(

@@ -57,6 +57,12 @@ def test_tests_are_counted_in_both_forms_of_the_report(output: str) -> None:
     assert installcheck.count(output) == (2, 1)
 
 
+def test_a_disk_on_which_the_volume_would_run_full_is_told_at_once() -> None:
+    installcheck.check_room(installcheck.ROOM)
+    with pytest.raises(Unavailable, match="8191 MiB available, they need 8192"):
+        installcheck.check_room(installcheck.ROOM - 1)
+
+
 def test_a_machine_without_the_package_says_so(tmp_path: Path) -> None:
     nowhere = Binaries(directory=tmp_path / "bin", major=999, version="999.1")
     with pytest.raises(Unavailable, match=r"."):
