@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -133,8 +133,8 @@ def _run(place: Path, binaries: Binaries, suites: Suites) -> tuple[int, int]:
         local.until(lambda: local.healthy(READERS), "the cluster is not whole after the suites")
         if local.status()["epoch"] != epoch:
             say(f"the writer changed: epoch {epoch} at first, {local.status()['epoch']} at last")
-            for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
-                say(f"--- {log.parent.name}\n{log.read_text(errors='replace')[-20_000:]}")
+            for name, text in _instance_logs(place):
+                say(f"--- {name}\n{text[-20_000:]}")
             found.append((0, 1))
         if any(failed for _, failed in found):
             _explain(local, place)
@@ -145,12 +145,18 @@ def _run(place: Path, binaries: Binaries, suites: Suites) -> tuple[int, int]:
 
 def _explain(local: Local, place: Path) -> None:
     """Say what the cluster says of itself, and what its instances warned of, after the differences."""
-    for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
-        warned = [line for line in log.read_text(errors="replace").splitlines() if _WARNED.search(line)]
-        say("\n".join([f"--- {log.parent.name} warned of", *warned[-20:]]))
+    for name, text in _instance_logs(place):
+        warned = [line for line in text.splitlines() if _WARNED.search(line)]
+        say("\n".join([f"--- {name} warned of", *warned[-20:]]))
     for condition in local.status().get("conditions", ()):
         say(f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}")
     say(f"{free(place) >> 20} MiB are available at {place}")
+
+
+def _instance_logs(place: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name of each instance and the text of its log."""
+    for log in sorted((place / "state" / "logs").glob("*-instance-*/*.log")):
+        yield log.parent.name, log.read_text(errors="replace")
 
 
 def _suite(
